@@ -1,0 +1,84 @@
+"""The edge between a pipeline step and the domain: configuration in, one clear message out.
+
+Every step runs inside `running`, which reads the configuration, measures the step, records how
+it went in `<workspace>/runs/<run>/steps/<step>.json` and turns a `UserError` into one message
+without a stack trace.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recommender.config import Config
+from recommender.errors import UserError
+from recommender.files import write_json
+
+
+@dataclass
+class Step:
+    """A step that is running.
+
+    Attributes:
+        name: of the step, as in the pipeline.
+        config: the whole configuration.
+        folder: of this run's reports (`<workspace>/runs/<run>`).
+        summary: figures for people and for the end of the run; plain JSON values.
+    """
+
+    name: str
+    config: Config
+    folder: Path
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def running(name: str, config: str, run_id: str) -> Iterator[Step]:
+    """Run one step: yield it, then record what it took and how it ended.
+
+    Args:
+        name: of the step.
+        config: the configuration as `Config.to_json` wrote it.
+        run_id: of the pipeline run.
+
+    Raises:
+        SystemExit: with the message of a `UserError`; the process ends without a stack trace.
+    """
+    started, cpu = time.time(), time.process_time()
+    tree = Config.from_json(config)
+    step = Step(name, tree, tree.paths.run(run_id))
+    step.folder.mkdir(parents=True, exist_ok=True)
+
+    def record(status: str, **more: str) -> None:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        write_json(
+            step.folder / "steps" / f"{name}.json",
+            {
+                "step": name,
+                "status": status,
+                "started": started,
+                "seconds": round(time.time() - started, 3),
+                "cpu_seconds": round(time.process_time() - cpu, 3),
+                "peak_memory_mb": round(usage.ru_maxrss / 1024, 1),
+                "summary": step.summary,
+                **more,
+            },
+        )
+
+    try:
+        yield step
+    except UserError as error:
+        record("failed", error=error.message, hint=error.hint)
+        raise SystemExit(f"{name}: {error}") from None
+    except KeyboardInterrupt:
+        record("interrupted")
+        raise SystemExit(f"{name}: interrupted; run the same command again to go on") from None
+    except BaseException as error:
+        record("crashed", error=f"{type(error).__name__}: {error}")
+        raise
+    record("succeeded")

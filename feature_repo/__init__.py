@@ -1,0 +1,1 @@
+"""A plain Feast repository: entities, views, services, profiles."""

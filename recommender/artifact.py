@@ -1,0 +1,109 @@
+"""A model as a folder of safetensors, JSON and Parquet; no pickle anywhere.
+
+model.json           kind, settings, the actions and history length that serving needs
+weights.safetensors  named arrays
+items.parquet        item_id, title; row order = score order
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from recommender.config.actions import ActionsConfig
+from recommender.errors import ArtifactError, StorageError
+from recommender.features.sequences import Catalogue
+from recommender.files import atomic_directory, read_json, write_json
+from recommender.scoring import Scorer
+
+FORMAT = 1
+FILES = ("model.json", "weights.safetensors", "items.parquet")
+
+# Where the class of each kind lives; imported only when a model of that kind is loaded.
+KINDS = {
+    "popularity": "recommender.baselines.popularity:Popularity",
+    "recent-popularity": "recommender.baselines.popularity:RecentPopularity",
+    "item-knn": "recommender.baselines.item_knn:ItemKNN",
+    "transformer": "recommender.model.scorer:TransformerScorer",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A scorer with what serving needs to know beside it.
+
+    Attributes:
+        scorer: ranks the catalogue.
+        titles: one per item, in score order.
+        actions: the event types it was made for.
+        history: most recent events it reads.
+        feature_service: the Feast feature service that holds its inputs.
+    """
+
+    scorer: Scorer
+    titles: tuple[str, ...]
+    actions: ActionsConfig
+    history: int
+    feature_service: str = "unified_v1"
+
+    def save(self, folder: Path) -> None:
+        """Write the folder, atomically; the same model gives the same bytes."""
+        with atomic_directory(folder) as temporary:
+            described = {
+                "format": FORMAT,
+                "kind": self.scorer.kind,
+                "settings": self.scorer.settings(),
+                "actions": self.actions.model_dump(mode="json"),
+                "history": self.history,
+                "feature_service": self.feature_service,
+            }
+            write_json(temporary / "model.json", described)
+            save_file(self.scorer.weights(), temporary / "weights.safetensors")
+            table = pa.table(
+                {"item_id": list(self.scorer.catalogue.ids), "title": list(self.titles)},
+                pa.schema([("item_id", pa.string()), ("title", pa.string())]),
+            )
+            pq.write_table(table, temporary / "items.parquet", compression="zstd")
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Read what `save` left.
+
+        Raises:
+            ArtifactError: a file is missing, truncated, or of a format or kind we don't know.
+        """
+        try:
+            described = read_json(folder / "model.json")
+            table = pq.read_table(folder / "items.parquet")
+            weights = load_file(folder / "weights.safetensors")
+        except (StorageError, SafetensorError, pa.ArrowInvalid, OSError) as error:
+            raise ArtifactError(f"{folder} is not a readable model: {error}") from error
+        if described.get("format") != FORMAT or described.get("kind") not in KINDS:
+            raise ArtifactError(
+                f"{folder}: unknown model format {described.get('format')!r} "
+                f"or kind {described.get('kind')!r}"
+            )
+        catalogue = Catalogue(tuple(table["item_id"].to_pylist()))
+        try:
+            scorer = _class(described["kind"]).restore(described["settings"], weights, catalogue)
+            return cls(
+                scorer,
+                tuple(table["title"].to_pylist()),
+                ActionsConfig.model_validate(described["actions"]),
+                int(described["history"]),
+                str(described["feature_service"]),
+            )
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{folder}: the weights don't fit model.json: {error}") from error
+
+
+def _class(kind: str) -> Any:
+    module, name = KINDS[kind].split(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,60 @@
+"""What the event types of a log mean to the recommender."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from recommender.config.section import Section
+
+
+class ActionsConfig(Section):
+    """Which event types exist, which of them make history, and which are a success.
+
+    The position of a type in `types` is its code in tensors; 0 is padding.
+    """
+
+    types: tuple[str, ...] = Field(min_length=1)
+    """Every event type of the canonical events, in the order of growing commitment."""
+
+    history: tuple[str, ...] = ()
+    """Types that make up a user's history and are predicted as "next item"; empty: all of them.
+    Mere impressions are left out here: they train the action head, not the history."""
+
+    success: tuple[str, ...] = ()
+    """Types that count as a hit in evaluation and in the canary; empty: those of `history`."""
+
+    exclude_seen: bool = True
+    """Whether an item that is already in the history is never recommended again
+    (true for films, false for groceries)."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if len(set(self.types)) != len(self.types):
+            raise ValueError(f"types names one twice: {list(self.types)}")
+        for key in ("history", "success"):
+            unknown = set(getattr(self, key)) - set(self.types)
+            if unknown:
+                raise ValueError(f"{key} names {sorted(unknown)}, not among types")
+        if not set(self.successes) <= set(self.histories):
+            raise ValueError("success must be among the history types")
+        return self
+
+    @property
+    def histories(self) -> tuple[str, ...]:
+        """The history types, after the default."""
+        return self.history or self.types
+
+    @property
+    def successes(self) -> tuple[str, ...]:
+        """The success types, after the default."""
+        return self.success or self.histories
+
+    def code(self, event: str) -> int:
+        """Return the tensor code of an event type (1 …); 0 is padding.
+
+        Raises:
+            ValueError: the type is not configured.
+        """
+        return self.types.index(event) + 1

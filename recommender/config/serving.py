@@ -1,0 +1,23 @@
+"""The served endpoint on one machine."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from recommender.config.section import Section
+
+
+class ServingConfig(Section):
+    """The served endpoint on one machine."""
+
+    name: str = Field("ostinato", pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")
+    """Name of the InferenceService and of the served model."""
+
+    host: str = "127.0.0.1"
+    """Address the local router listens on."""
+
+    port: int = Field(8085, ge=0, le=65535)
+    """Port the local router listens on; 0 picks a free one."""
+
+    start_timeout_s: float = Field(90.0, gt=0)
+    """Longest wait for a model server to become ready."""

@@ -1,0 +1,139 @@
+"""The whole configuration: one frozen, validated tree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from recommender.config.actions import ActionsConfig
+from recommender.config.evaluation import EvaluationConfig
+from recommender.config.features import FeaturesConfig
+from recommender.config.model import ModelConfig
+from recommender.config.quality import QualityConfig
+from recommender.config.rollout import RolloutConfig
+from recommender.config.section import Section
+from recommender.config.serving import ServingConfig
+from recommender.config.source import SourceConfig
+from recommender.config.split import SplitConfig
+from recommender.config.training import TrainingConfig
+from recommender.errors import ConfigError
+from recommender.workspace import Workspace
+
+
+class Config(Section):
+    """The whole configuration of one data set's pipeline."""
+
+    name: str = Field(pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")
+    """Name of the data set; also of its Feast project and workspace."""
+
+    workspace: str = ""
+    """Folder of everything a run leaves behind; default `.ostinato/<name>`."""
+
+    seed: int = Field(7, ge=0)
+    """Seed of everything random; same input and seed give the same model bytes on CPU."""
+
+    source: SourceConfig
+    """Where the raw data is and what its columns mean."""
+
+    actions: ActionsConfig
+    """What the event types mean."""
+
+    quality: QualityConfig = QualityConfig()
+    """What is expected of the data."""
+
+    split: SplitConfig = SplitConfig()
+    """Where time is cut."""
+
+    features: FeaturesConfig = FeaturesConfig()
+    """User sequences and item text."""
+
+    model: ModelConfig = ModelConfig()
+    """The shape of the unified Transformer."""
+
+    training: TrainingConfig = TrainingConfig()
+    """How the model is trained."""
+
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """What is measured, and what a candidate must show."""
+
+    serving: ServingConfig = ServingConfig()
+    """The served endpoint on one machine."""
+
+    rollout: RolloutConfig = RolloutConfig()
+    """The canary."""
+
+    @property
+    def paths(self) -> Workspace:
+        """The folders of this data set's state, absolute."""
+        return Workspace(Path(self.workspace or Path(".ostinato") / self.name).absolute())
+
+    def to_json(self) -> str:
+        """Return the tree as stable JSON, as it travels between pipeline steps."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Read what `to_json` wrote."""
+        return parse(json.loads(text), "the pipeline's config parameter")
+
+    def fingerprint(self) -> str:
+        """Return a short hash of every setting."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+
+def parse(value: Any, where: str) -> Config:
+    """Validate a plain tree.
+
+    Raises:
+        ConfigError: a key or a value is wrong; every one is named, with its path.
+    """
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} is not a mapping of keys to values")
+    try:
+        return Config.model_validate(value)
+    except ValidationError as error:
+        lines = [f"  {_path(e['loc'])}: {_reason(e)}" for e in error.errors()]
+        raise ConfigError(f"{where} is wrong:\n" + "\n".join(lines)) from None
+
+
+def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a YAML file.
+
+    Args:
+        path: the file.
+        overrides: values by dotted key (`{"training.epochs": 2}`) that win over the file's.
+
+    Raises:
+        ConfigError: the file is missing, isn't YAML, or holds a wrong key or value.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist", "configs/ holds the ones we ship") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    for key, value in (overrides or {}).items():
+        node = tree
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return parse(tree, str(path))
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "(top)"
+
+
+def _reason(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key"
+    if error["type"] == "missing":
+        return "missing"
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return text if isinstance(error["input"], dict) else f"{text} (got {error['input']!r})"

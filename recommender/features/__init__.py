@@ -1,0 +1,1 @@
+"""Features: user sequences as of a moment, item text as vectors."""

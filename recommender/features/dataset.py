@@ -1,0 +1,104 @@
+"""What training and evaluation read: the event log, the catalogue, text vectors and the folds.
+
+A folder of four files: `log.parquet` (users as pseudonyms), `items.parquet` (row order = tensor
+order), `text.safetensors` (`vectors`, items × encoder width) and `dataset.json`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from recommender.errors import StorageError
+from recommender.features.sequences import Catalogue, EventLog
+from recommender.files import atomic_directory, read_json, write_json
+from recommender.split import Fold
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything a model may learn from.
+
+    Attributes:
+        log: events of all types; users are pseudonyms.
+        items: the canonical item table in catalogue order.
+        text: one vector per item, (I, W) float32.
+        folds: the cuts of time, the candidate's last.
+        data_version: of the canonical tables.
+        encoder: name and revision of the text encoder.
+    """
+
+    log: EventLog
+    items: pa.Table
+    text: NDArray[np.float32]
+    folds: tuple[Fold, ...]
+    data_version: str
+    encoder: str
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items in tensor order."""
+        return Catalogue(tuple(self.items["item_id"].to_pylist()))
+
+    def write(self, folder: Path) -> None:
+        """Write the folder, atomically."""
+        with atomic_directory(folder) as temporary:
+            log = self.log
+            table = pa.table(
+                {
+                    "user": pa.DictionaryArray.from_arrays(
+                        pa.array(log.user_of_event.astype(np.int32)), pa.array(log.users)
+                    ),
+                    "item": log.items,
+                    "action": log.actions,
+                    "time": log.times,
+                    "value": log.values,
+                }
+            )
+            pq.write_table(table, temporary / "log.parquet", compression="zstd")
+            pq.write_table(self.items, temporary / "items.parquet", compression="zstd")
+            save_file({"vectors": np.ascontiguousarray(self.text)}, temporary / "text.safetensors")
+            described: dict[str, Any] = {
+                "users": list(log.users),
+                "offsets": log.offsets.tolist(),
+                "folds": [fold.to_dict() for fold in self.folds],
+                "data_version": self.data_version,
+                "encoder": self.encoder,
+            }
+            write_json(temporary / "dataset.json", described)
+
+    @classmethod
+    def read(cls, folder: Path) -> Dataset:
+        """Read what `write` left.
+
+        Raises:
+            StorageError: a file is missing or damaged.
+        """
+        described = read_json(folder / "dataset.json")
+        try:
+            table = pq.read_table(
+                folder / "log.parquet", columns=["item", "action", "time", "value"]
+            )
+            items = pq.read_table(folder / "items.parquet")
+            text = load_file(folder / "text.safetensors")["vectors"]
+        except Exception as error:
+            raise StorageError(
+                f"{folder} is not a readable feature set: {error}", "run the materialize step again"
+            ) from error
+        log = EventLog(
+            tuple(described["users"]),
+            np.array(described["offsets"], np.int64),
+            table["item"].to_numpy(),
+            table["action"].to_numpy(),
+            table["time"].to_numpy(),
+            table["value"].to_numpy(),
+        )
+        folds = tuple(Fold(**fold) for fold in described["folds"])
+        return cls(log, items, text, folds, described["data_version"], described["encoder"])

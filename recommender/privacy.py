@@ -1,0 +1,53 @@
+"""Pseudonyms: user ids outside the feature store are keyed hashes (HMAC-SHA-256)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from recommender.errors import ConfigError
+from recommender.files import atomic_file
+
+VARIABLE = "OSTINATO_PSEUDONYM_KEY"
+
+
+class Pseudonyms:
+    """Turns user ids into pseudonyms; without the key they can't be guessed back.
+
+    Args:
+        key: at least 16 bytes of secret.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < 16:
+            raise ConfigError(f"the pseudonym key has {len(key)} bytes; it needs 16 or more")
+        self._key = key
+
+    def of(self, user_id: str) -> str:
+        """Return the pseudonym of one user: 32 hex digits."""
+        return hmac.new(self._key, user_id.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def of_all(self, user_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return the pseudonyms of many users, in order."""
+        return tuple(self.of(user) for user in user_ids)
+
+
+def pseudonyms(keys: Path) -> Pseudonyms:
+    """Return the pseudonyms of this installation.
+
+    The key comes from the environment variable `OSTINATO_PSEUDONYM_KEY` (a secret on a cluster);
+    without it, from a file in `keys` that is generated once and readable by its owner only.
+    """
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Pseudonyms(given.encode())
+    path = keys / "pseudonym.key"
+    if not path.exists():
+        with atomic_file(path) as temporary:
+            temporary.write_text(secrets.token_hex(32), encoding="ascii")
+            temporary.chmod(0o600)
+    return Pseudonyms(path.read_bytes())

@@ -1,0 +1,83 @@
+"""What every recommender can do, from popularity to the Transformer: score the catalogue.
+
+Shape letters: B histories, I items of the catalogue, K items recommended.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.features.sequences import Catalogue, Histories
+
+Floats = NDArray[np.float32]
+
+
+class Scorer(Protocol):
+    """A trained recommender. Training, evaluation and serving know models only by this."""
+
+    kind: ClassVar[str]
+    """Name under which artifacts of this class are stored (see `recommender.artifact`)."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that it ranks, in the order of its scores."""
+        ...
+
+    def scores(self, histories: Histories) -> Floats:
+        """Score every item for every history.
+
+        Args:
+            histories: B histories; `items` are rows of this scorer's own catalogue.
+
+        Returns:
+            (B, I) float32, higher is better, finite everywhere.
+        """
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `restore` needs besides the weights, as plain JSON values."""
+        ...
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return the named arrays that `restore` needs."""
+        ...
+
+    @classmethod
+    def restore(
+        cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
+    ) -> Self:
+        """Make the scorer again from what `settings` and `weights` returned."""
+        ...
+
+
+def mask_seen(scores_BI: Floats, histories: Histories) -> None:
+    """Set the scores of items that are in the history to -inf, in place."""
+    rows = np.repeat(np.arange(len(histories)), histories.lengths)
+    scores_BI[rows, histories.items] = -np.inf
+
+
+def top_k(scores_BI: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return the k best items per row and their scores, best first.
+
+    Ties go to the item that comes first in the catalogue, so the answer is deterministic.
+
+    Returns:
+        items (B, K) int64 and scores (B, K) float32, K = min(k, I).
+    """
+    k = min(k, scores_BI.shape[1])
+    if not k:
+        empty = np.empty((len(scores_BI), 0))
+        return empty.astype(np.int64), empty.astype(np.float32)
+    # The k-th best value per row; everything above it is in, ties at it are filled in order.
+    kth_B1 = np.partition(scores_BI, -k, axis=1)[:, -k][:, None]
+    above_BI = scores_BI > kth_B1
+    at_BI = scores_BI == kth_B1
+    room_B1 = k - above_BI.sum(axis=1, keepdims=True)
+    chosen_BI = above_BI | (at_BI & (np.cumsum(at_BI, axis=1) <= room_B1))
+    items_BK = np.nonzero(chosen_BI)[1].reshape(len(scores_BI), k)
+    order_BK = np.argsort(-np.take_along_axis(scores_BI, items_BK, 1), axis=1, kind="stable")
+    items_BK = np.take_along_axis(items_BK, order_BK, 1)
+    return items_BK, np.take_along_axis(scores_BI, items_BK, 1)

@@ -1,0 +1,1 @@
+"""The KServe predictor, the one-machine router and the rollout."""
