@@ -47,6 +47,12 @@ class Dataset:
         """The items in tensor order."""
         return Catalogue(tuple(self.items["item_id"].to_pylist()))
 
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What people read instead of an id, in tensor order; the id where there is no title."""
+        pairs = zip(self.items["title"].to_pylist(), self.items["item_id"].to_pylist(), strict=True)
+        return tuple(title or item for title, item in pairs)
+
     def write(self, folder: Path) -> None:
         """Write the folder, atomically."""
         with atomic_directory(folder) as temporary:

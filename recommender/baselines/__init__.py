@@ -1,0 +1,1 @@
+"""The rivals: what a model must beat, one file each, all behind `recommender.scoring.Scorer`."""
