@@ -18,6 +18,8 @@ from recommender.errors import StorageError
 def _storage_error(error: OSError, path: Path) -> StorageError:
     hint = {
         errno.ENOSPC: "free some space on this disk and run again; nothing was left half-written",
+        errno.EDQUOT: "this user's quota is used up; free some space and run again",
+        errno.EFBIG: "files may not grow that large here (see ulimit -f); nothing was left over",
         errno.EACCES: "check the permissions of this folder",
         errno.EROFS: "this file system is read-only; choose another workspace",
     }.get(error.errno or 0, "")
