@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recommender import progress
 from recommender.config import Config
 from recommender.errors import UserError
-from recommender.files import write_json
+from recommender.files import read_json, write_json
 
 
 @dataclass
@@ -53,11 +54,14 @@ def running(name: str, config: str, run_id: str) -> Iterator[Step]:
     tree = Config.from_json(config)
     step = Step(name, tree, tree.paths.run(run_id))
     step.folder.mkdir(parents=True, exist_ok=True)
+    record_path = step.folder / "steps" / f"{name}.json"
+    _stop_if_already_hopeless(name, record_path)
+    progress.announce(name)
 
-    def record(status: str, **more: str) -> None:
+    def record(status: str, **more: str | bool) -> None:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         write_json(
-            step.folder / "steps" / f"{name}.json",
+            record_path,
             {
                 "step": name,
                 "status": status,
@@ -73,7 +77,7 @@ def running(name: str, config: str, run_id: str) -> Iterator[Step]:
     try:
         yield step
     except UserError as error:
-        record("failed", error=error.message, hint=error.hint)
+        record("failed", error=error.message, hint=error.hint, passing=error.passing)
         raise SystemExit(f"{name}: {error}") from None
     except KeyboardInterrupt:
         record("interrupted")
@@ -82,3 +86,12 @@ def running(name: str, config: str, run_id: str) -> Iterator[Step]:
         record("crashed", error=f"{type(error).__name__}: {error}")
         raise
     record("succeeded")
+
+
+def _stop_if_already_hopeless(name: str, record: Path) -> None:
+    """Refuse a retry of this step where trying again can't help: the input itself is wrong."""
+    if not record.exists():
+        return
+    earlier = read_json(record)
+    if earlier["status"] == "failed" and not earlier["passing"]:
+        raise SystemExit(f"{name}: {earlier['error']}\n  → {earlier['hint']}")

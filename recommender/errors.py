@@ -6,6 +6,8 @@ trace. Anything else that is raised is a defect of ours and keeps its trace.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class UserError(Exception):
     """Something in the input, the configuration or the surroundings is wrong.
@@ -14,6 +16,9 @@ class UserError(Exception):
         message: what is wrong and where (file, column, row count, an example).
         hint: what to do about it, if that is known.
     """
+
+    passing: ClassVar[bool] = False
+    """Whether the trouble may pass by itself, so that trying again makes sense."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -34,6 +39,8 @@ class SourceError(UserError):
 
 class StorageError(UserError):
     """An object or a file can't be read or written (missing, forbidden, disk full)."""
+
+    passing = True
 
 
 class DataQualityError(UserError):

@@ -24,6 +24,21 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+def announce(step: str) -> None:
+    """Tell whoever waits that a step of the pipeline has begun."""
+    _append({"step": step})
+
+
+def _append(record: dict[str, object]) -> bool:
+    """Append a record to the progress file; False if nobody asked for one."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return False
+    with Path(path).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record) + "\n")
+    return True
+
+
 class Progress:
     """Tells how far one piece of work is.
 
@@ -45,16 +60,13 @@ class Progress:
         self._tell(note, force=self.total is not None and self.done >= self.total)
 
     def _tell(self, note: str = "", *, force: bool = False) -> None:
-        path = os.environ.get(VARIABLE)
         now = time.monotonic()
-        if not force and now - self._told < (_WRITE_EVERY_S if path else _LOG_EVERY_S):
+        pause = _WRITE_EVERY_S if VARIABLE in os.environ else _LOG_EVERY_S
+        if not force and now - self._told < pause:
             return
         self._told = now
         record = {"label": self.label, "done": self.done, "total": self.total, "note": note}
-        if path:
-            with Path(path).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
-        else:
+        if not _append(record):
             logger.info("%s: %s of %s %s", self.label, self.done, self.total or "?", note)
 
 

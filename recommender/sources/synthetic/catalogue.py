@@ -101,5 +101,4 @@ def _companions(
     likeness = style @ style.T + random.gumbel(0.0, 0.3, (items, items))
     likeness[category[None, :] != following[category][:, None]] -= 100.0
     np.fill_diagonal(likeness, -1000.0)
-    best = np.argsort(-likeness, axis=1, kind="stable")[:, :3]
-    return best
+    return np.argsort(-likeness, axis=1, kind="stable")[:, :3]

@@ -94,7 +94,7 @@ def generate_with_truth(source: SyntheticSource, seed: int) -> tuple[Tables, Tru
         last_visit[users] = starts
         pull = interest[users] + _seasonal(season, period, starts)
         base = _utility(shelf, pull, taste[users])
-        base[shelf.created[None, :] > starts[:, None]] = -1e9
+        base[shelf.created[None, :] > starts[:, None]] = -50.0
         _visit(log, shelf, users, starts, base, random)
 
     truth = Truth(shelf, taste, interest, season, period)

@@ -1,0 +1,66 @@
+"""What each step asks of the cluster: CPU, memory, GPU, time, retries and caching.
+
+One table, so that a platform team finds every number in one place. On a laptop the runner
+ignores all of it but the retries.
+
+Caching is off where a step reads state that its inputs don't name (the source behind a location,
+the registry's champion, the feature store) or leaves side effects there; a cached answer would
+be about an earlier world. Ingest and text encoding skip known work by content hash instead, and
+training goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kfp import dsl, kubernetes
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one step asks for.
+
+    Attributes:
+        cpu: cores requested; twice as many are the limit.
+        memory: requested and limit, in Kubernetes units.
+        minutes: after which the pod is stopped.
+        retries: how often a failed pod is started again (a user's mistake isn't tried again).
+        cache: whether an earlier run's output for the same inputs may be taken.
+        gpus: number of GPUs.
+    """
+
+    cpu: int
+    memory: str
+    minutes: int
+    retries: int
+    cache: bool = False
+    gpus: int = 0
+
+
+NEEDS = {
+    "ingest": Needs(cpu=1, memory="8G", minutes=60, retries=2),
+    "validate": Needs(cpu=2, memory="16G", minutes=60, retries=1),
+    "materialize": Needs(cpu=2, memory="16G", minutes=120, retries=1),
+    "train": Needs(cpu=4, memory="32G", minutes=720, retries=3, gpus=1),
+    "evaluate": Needs(cpu=2, memory="16G", minutes=120, retries=1),
+    # The decision follows from the evaluation alone: the only step that is a pure function.
+    "gate": Needs(cpu=1, memory="2G", minutes=10, retries=1, cache=True),
+    "register": Needs(cpu=1, memory="4G", minutes=30, retries=2),
+    "deploy": Needs(cpu=1, memory="4G", minutes=720, retries=1),
+    "outcome": Needs(cpu=1, memory="1G", minutes=10, retries=2),
+}
+
+
+def equip(task: dsl.PipelineTask, step: str) -> dsl.PipelineTask:
+    """Give a task of the pipeline what `NEEDS` says its step asks for."""
+    needs = NEEDS[step]
+    task.set_display_name(step)
+    task.set_cpu_request(str(needs.cpu)).set_cpu_limit(str(2 * needs.cpu))
+    task.set_memory_request(needs.memory).set_memory_limit(needs.memory)
+    task.set_retry(needs.retries, backoff_duration="10s", backoff_factor=2.0)
+    task.set_caching_options(enable_caching=needs.cache)
+    if needs.gpus:
+        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(needs.gpus)
+        kubernetes.add_toleration(task, key="nvidia.com/gpu", operator="Exists")
+        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory")  # noqa: S108
+    return kubernetes.set_timeout(task, seconds=60 * needs.minutes)
