@@ -1,0 +1,96 @@
+"""Whole runs on a tiny shop, in workspaces whose servers are stopped whatever happens."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class House:
+    """A workspace, its configuration, and the command line at work in it."""
+
+    workspace: Path
+    config: Path
+
+    def ostinato(self, *words: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.command(words[0]), *words[1:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def command(self, name: str) -> list[str]:
+        return [sys.executable, "-m", "pipelines.cli", name, "--config", str(self.config)]
+
+    def run(self, *settings: str) -> subprocess.CompletedProcess[str]:
+        return self.ostinato("run", *(word for one in settings for word in ("--set", one)))
+
+    @property
+    def last_run(self) -> Path:
+        return max((self.workspace / "runs").iterdir())
+
+    def outcome(self) -> dict[str, Any]:
+        return json.loads((self.last_run / "outcome.json").read_text())
+
+    def step(self, name: str) -> dict[str, Any]:
+        return json.loads((self.last_run / "steps" / f"{name}.json").read_text())
+
+
+SMALL = {
+    "actions": {
+        "types": ["impression", "click", "purchase"],
+        "history": ["click", "purchase"],
+        "success": ["click"],
+        "exclude_seen": False,
+    },
+    "model": {"width": 32, "history": 30},
+    "training": {"epochs": 4, "patience": 2, "threads": 1},
+    "features": {"history_limit": 60},
+    "evaluation": {"resamples": 500, "requests_per_user": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., House]]:
+    """Return a function that builds a house around a source; all of them are closed at the end."""
+    built: list[House] = []
+
+    def build(source: dict[str, Any], **sections: Any) -> House:
+        folder = tmp_path_factory.mktemp("house")
+        tree = {
+            "name": f"tiny{len(built)}",
+            "workspace": str(folder / "state"),
+            "source": source,
+            "serving": {"port": free_port()},
+            **SMALL,
+            **sections,
+        }
+        path = folder / "config.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        built.append(House(folder / "state", path))
+        return built[-1]
+
+    yield build
+    for one in built:
+        one.ostinato("stop")
