@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from recommender.registry import Registry
+from recommender.workspace import Workspace
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,6 +24,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What a registry holds."""
+
+    models: tuple[str, ...]
+    champion: str | None
 
 
 @dataclass
@@ -55,6 +66,10 @@ class House:
 
     def step(self, name: str) -> dict[str, Any]:
         return json.loads((self.last_run / "steps" / f"{name}.json").read_text())
+
+    def registered(self) -> Registered:
+        registry = Registry.of(Workspace(self.workspace))
+        return Registered(registry.versions(), registry.champion())
 
 
 SMALL = {

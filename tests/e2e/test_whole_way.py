@@ -1,0 +1,112 @@
+"""From raw events to a recommendation that a canary put into production: the command, for real.
+
+KFP's local runner, Great Expectations, Feast, torch, KServe model servers: nothing is replaced.
+The tests of this module tell one story and run in order.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SHOP = {"kind": "synthetic", "users": 700, "items": 120, "days": 60, "sessions_per_user": 8}
+GATE = {"minimum_users": 200}
+
+
+@pytest.fixture(scope="module")
+def shop(house):
+    return house(SHOP, evaluation={"resamples": 500, "requests_per_user": 4, "gate": GATE})
+
+
+@pytest.fixture(scope="module")
+def first_run(shop):
+    told = shop.run()
+    assert told.returncode == 0, told.stdout + told.stderr
+    return told
+
+
+def test_the_first_run_ends_with_a_canaried_champion(shop, first_run):
+    assert shop.outcome()["state"] == "SUCCEEDED"
+    assert shop.step("gate")["summary"]["verdict"] == "pass"
+    deployed = shop.step("deploy")["summary"]
+    assert deployed["outcome"] == "promoted"
+    assert [step["percent"] for step in deployed["steps"]] == [5, 25, 50, 100]
+    assert deployed["champion"] == shop.step("register")["summary"]["version"]
+
+
+def test_the_run_tells_a_person_everything_that_matters(shop, first_run):
+    told = first_run.stdout
+    for words in ("expectations hold", "NDCG@10", "popularity", "pass", "promoted", "Ask again"):
+        assert words in told
+    deployed = shop.step("deploy")["summary"]
+    assert len(deployed["examples"]) == 3
+    for example in deployed["examples"]:
+        assert example["items"][0]["title"] in told
+    for report in ("validation.html", "evaluation.html", "canary.html"):
+        assert (shop.last_run / report).exists()
+        assert report in told
+
+
+def test_the_endpoint_answers_the_command_that_was_printed(shop, first_run):
+    user = shop.step("deploy")["summary"]["examples"][0]["user_id"]
+    told = shop.ostinato("recommend", user, "--json")
+    assert told.returncode == 0, told.stderr
+    answer = json.loads(told.stdout)
+    assert len(answer["items"]) == 10
+    assert answer["model_version"] == shop.step("deploy")["summary"]["champion"]
+    assert answer["fallback"] is None
+    assert answer["history"] > 0
+
+
+def test_features_shows_the_history_that_the_endpoint_reads(shop, first_run):
+    user = shop.step("deploy")["summary"]["examples"][0]["user_id"]
+    told = shop.ostinato("features", user, "--json")
+    assert told.returncode == 0, told.stderr
+    features = json.loads(told.stdout)
+    assert len(features["item_ids"]) == len(features["times"]) > 0
+    unknown = shop.ostinato("features", "nobody")
+    assert unknown.returncode == 1
+    assert "nobody" in unknown.stderr
+
+
+def test_status_tells_what_is_served(shop, first_run):
+    told = shop.ostinato("status")
+    assert told.returncode == 0, told.stderr
+    assert shop.step("deploy")["summary"]["champion"] in told.stdout
+
+
+def test_the_same_input_and_seed_give_the_same_model_and_nothing_is_deployed_twice(shop, first_run):
+    before = shop.registered()
+    version = shop.step("register")["summary"]["version"]
+    told = shop.run()
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert shop.step("ingest")["summary"]["unchanged"] is True
+    assert shop.step("register")["summary"]["version"] == version
+    assert shop.step("gate")["summary"]["verdict"] != "pass", "identical to the champion"
+    after = shop.registered()
+    assert after.models == before.models
+    assert after.champion == before.champion
+
+
+def test_a_rejected_candidate_is_registered_as_rejected_and_changes_nothing_else(shop, first_run):
+    before = shop.registered()
+    told = shop.run("evaluation.gate.minimum_gain_over_popularity=0.9", "seed=8")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert shop.step("gate")["summary"]["verdict"] == "fail"
+    assert not (shop.last_run / "steps" / "deploy.json").exists()
+    after = shop.registered()
+    assert after.champion == before.champion
+    assert len(after.models) == len(before.models) + 1
+    assert "nothing was deployed" in told.stdout
+
+
+def test_the_endpoint_comes_back_after_it_was_stopped(shop, first_run):
+    champion = shop.registered().champion
+    assert shop.ostinato("stop").returncode == 0
+    refused = shop.ostinato("recommend", "u00001")
+    assert refused.returncode == 1
+    assert "serve" in refused.stderr
+    assert shop.ostinato("serve").returncode == 0
+    answer = json.loads(shop.ostinato("recommend", "u00001", "--json").stdout)
+    assert answer["model_version"] == champion
