@@ -14,10 +14,14 @@ class ServingConfig(Section):
     """Name of the InferenceService and of the served model."""
 
     host: str = "127.0.0.1"
-    """Address the local router listens on."""
+    """Address the local router and the model servers listen on."""
 
     port: int = Field(8085, ge=0, le=65535)
-    """Port the local router listens on; 0 picks a free one."""
+    """Port the local router listens on; 0 picks a free one. If another data set's router has
+    this one, a free one is taken, and said."""
 
     start_timeout_s: float = Field(90.0, gt=0)
     """Longest wait for a model server to become ready."""
+
+    read_deadline_s: float = Field(0.5, gt=0)
+    """Longest wait for a user's history; after that the answer is made without it, and says so."""

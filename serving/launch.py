@@ -1,0 +1,85 @@
+"""Starting what serves on this machine: model servers and the router."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from recommender.config import Config
+from recommender.workspace import Workspace
+from serving import processes, routes
+from serving.processes import Command, Server
+
+ROUTER = "router"
+logger = logging.getLogger(__name__)
+
+
+def routes_path(paths: Workspace) -> Path:
+    """Return the file that the router reads."""
+    return paths.serving / "routes.json"
+
+
+def model_server(config: Config, folder: Path, version: str, project: str) -> Server:
+    """Start a model server, or return the one that serves this version with these features.
+
+    Args:
+        config: of the data set.
+        folder: of the version, as `Registry.fetch` returned it.
+        version: of the model.
+        project: Feast project that histories come from.
+
+    Raises:
+        ServingError: it did not become ready (the model is broken or tampered with, say); its
+            last lines are quoted and nothing of it is left.
+    """
+    paths, serving = config.paths, config.serving
+    name = f"{project}-{version}"
+    ready = f"/v2/models/{serving.name}/ready"
+    for server in processes.running(paths):
+        if server.name == name:
+            if answers(server.url + ready):
+                return server
+            # Left by somebody who was killed while waiting for it, or it hangs.
+            processes.stop(paths, server, grace_s=2)
+    arguments = [
+        *("--model", str(folder), "--version", version, "--name", serving.name),
+        *("--workspace", str(paths.root), "--project", project),
+        *("--read-deadline-s", str(serving.read_deadline_s)),
+    ]
+    command = Command(name, "model", "serving.server", arguments, ready, version, project)
+    return processes.start(paths, command, host=serving.host, timeout_s=serving.start_timeout_s)
+
+
+def router(config: Config) -> Server:
+    """Start the router, or return the one that runs.
+
+    If somebody else (another data set's router, say) has the configured port, a free one is
+    taken; the server's `url` says which.
+
+    Raises:
+        ServingError: it did not become ready.
+    """
+    paths, serving = config.paths, config.serving
+    for server in processes.running(paths):
+        if server.name == ROUTER:
+            if answers(f"{server.url}/healthz"):
+                return server
+            processes.stop(paths, server, grace_s=2)
+    file, port = routes_path(paths), serving.port
+    if not file.exists():
+        routes.write(file, routes.Routes())
+    if port and not processes.can_bind(serving.host, port):
+        logger.warning("port %s is taken by another program; choosing a free one", port)
+        port = 0
+    command = Command(ROUTER, "router", "serving.router", ["--routes", str(file)], "/healthz")
+    return processes.start(paths, command, host=serving.host, port=port, timeout_s=30)
+
+
+def answers(url: str) -> bool:
+    """Tell whether a URL answers 200 within a few seconds."""
+    with suppress(httpx.TransportError):
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+    return False

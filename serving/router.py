@@ -1,0 +1,270 @@
+"""The one-machine stand-in for the Gateway: two lanes, a sticky weighted split, failover.
+
+On a cluster the Gateway's HTTPRoute does this. Here a small proxy reads `routes.json` and takes
+up every change with the next request; requests that are under way end where they began.
+
+- A request goes to the lane `live`, or to `rehearsal` with the header `x-ostinato-lane`.
+- Within a lane the user decides (see `serving.split`).
+- In the live lane an arm that is down is passed over and counted. In the rehearsal lane its
+  failure is the answer, because it is what the canary's analysis must see.
+- `x-ostinato-version` in the answer names the arm. `/healthz` and `/routes` are the router's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from recommender.errors import ServingError
+from serving import routes as routes_file
+from serving.routes import LANES, LIVE, REHEARSAL, Arm, Routes
+from serving.split import ranked
+
+LANE_HEADER = "x-ostinato-lane"
+VERSION_HEADER = "x-ostinato-version"
+
+_CONNECT_S, _ANSWER_S = 1.0, 15.0
+_AVOID_S = 1.0
+# KServe closes an idle connection after 65 s; we must be the first, or a request meets the end.
+_IDLE_S = 30.0
+_NOT_PASSED_ON = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"),
+        *("trailer", "transfer-encoding", "upgrade", "host", "content-length"),
+        *("accept-encoding", "content-encoding"),
+    }
+)
+logger = logging.getLogger("ostinato.router")
+
+
+class RoutesFile:
+    """`routes.json` as it is now; a damaged file leaves the routes that were.
+
+    Args:
+        path: of the file; it may come later.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, ...] | None = None
+        self._routes = Routes()
+        self.error = ""
+
+    def current(self) -> Routes:
+        """Return the routes; the file is read again only if it was replaced."""
+        try:
+            found = self._path.stat()
+            seen: tuple[int, ...] = (found.st_ino, found.st_mtime_ns, found.st_size)
+        except FileNotFoundError:
+            seen = ()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._routes, self.error = routes_file.read(self._path), ""
+            except ServingError as error:
+                self.error = error.message
+                logger.warning("%s; the routes stay as they were", error.message)
+        return self._routes
+
+
+class Proxy:
+    """Passes requests on.
+
+    Args:
+        routes: where to.
+        client: for all arms; its connections are kept.
+    """
+
+    def __init__(self, routes: RoutesFile, client: httpx.AsyncClient) -> None:
+        self.routes = routes
+        self.counts: dict[str, Counter[str]] = {lane: Counter() for lane in LANES}
+        self._client = client
+        self._avoid: dict[str, float] = {}
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request from the arm it belongs to."""
+        lane = request.headers.get(LANE_HEADER, LIVE)
+        if lane not in LANES:
+            return _refuse(400, f"{LANE_HEADER}: {lane!r} is no lane; {' and '.join(LANES)} are")
+        body = await request.body()
+        key = _key(body, request.headers)
+        return await (self._live if lane == LIVE else self._rehearsal)(request, body, key)
+
+    async def _live(self, request: Request, body: bytes, key: str) -> Response:
+        """Try the arms until one answers; the routes may change under way."""
+        tried: set[str] = set()
+        failure: Response | None = None
+        while arm := self._next(tried, key):
+            if tried:
+                self.counts[LIVE]["failovers"] += 1
+            tried.add(arm.url)
+            try:
+                response = await self._send(arm, LIVE, request, body)
+            except httpx.TransportError as error:
+                self._down(arm, error)
+                failure = _unreachable(arm, error)
+                continue
+            if response.status_code != 503:
+                return response
+            failure = response
+        self.counts[LIVE]["unanswered"] += 1
+        return failure or _refuse(503, "nothing is served here yet; run the pipeline first")
+
+    def _next(self, tried: set[str], key: str) -> Arm | None:
+        routes = self.routes.current()
+        left = [arm for arm in routes.live if arm.url not in tried and arm.weight > 0]
+        order = ranked(left, routes.salt, key)
+        now = time.monotonic()
+        # An arm that has just failed is the last resort, not the first.
+        return min(order, key=lambda arm: self._avoid.get(arm.url, 0) > now, default=None)
+
+    def _down(self, arm: Arm, error: httpx.TransportError) -> None:
+        self._avoid[arm.url] = time.monotonic() + _AVOID_S
+        logger.warning("arm %s at %s: %s", arm.version, arm.url, _told(error))
+
+    async def _rehearsal(self, request: Request, body: bytes, key: str) -> Response:
+        routes = self.routes.current()
+        order = ranked([arm for arm in routes.rehearsal if arm.weight > 0], routes.salt, key)
+        if not order:
+            return _refuse(503, "the rehearsal lane is empty; a rollout fills it")
+        try:
+            return await self._send(order[0], REHEARSAL, request, body)
+        except httpx.TransportError as error:
+            return _unreachable(order[0], error)
+
+    async def _send(self, arm: Arm, lane: str, request: Request, body: bytes) -> Response:
+        count = self.counts[lane]
+        count[f"{arm.version} requests"] += 1
+        headers = _passed(request.headers) | {"accept-encoding": "identity"}
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        asked = self._client.build_request(
+            request.method, arm.url + path, content=body, headers=headers
+        )
+        try:
+            try:
+                answer = await self._client.send(asked)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # A kept connection may be closed at the moment it is taken up, which is not the
+                # arm's fault. Asking twice is safe: predictions change nothing.
+                answer = await self._client.send(asked)
+        except httpx.TransportError:
+            count[f"{arm.version} unreachable"] += 1
+            raise
+        if answer.status_code >= 500:
+            count[f"{arm.version} errors"] += 1
+        told = _passed(answer.headers) | {VERSION_HEADER: arm.version}
+        return Response(answer.content, answer.status_code, told)
+
+
+def application(path: Path) -> Starlette:
+    """Return the router as an ASGI application.
+
+    Args:
+        path: of `routes.json`.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        limits = httpx.Limits(max_connections=256, keepalive_expiry=_IDLE_S)
+        timeout = httpx.Timeout(_ANSWER_S, connect=_CONNECT_S)
+        # `trust_env` would send loopback requests through a configured proxy.
+        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client:
+            app.state.proxy = Proxy(RoutesFile(path), client)
+            yield
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "routes": str(path)})
+
+    async def status(request: Request) -> Response:
+        proxy: Proxy = request.app.state.proxy
+        now = proxy.routes.current()
+        lanes = {
+            lane: {"arms": [vars(arm) for arm in now.lane(lane)], "counts": proxy.counts[lane]}
+            for lane in LANES
+        }
+        return JSONResponse({"lanes": lanes, "salt": now.salt, "error": proxy.routes.error})
+
+    async def proxied(request: Request) -> Response:
+        proxy: Proxy = request.app.state.proxy
+        return await proxy.handle(request)
+
+    own = [Route("/healthz", health), Route("/routes", status)]
+    methods = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
+    return Starlette(
+        routes=[*own, Route("/{path:path}", proxied, methods=methods)], lifespan=lifespan
+    )
+
+
+def _key(body: bytes, headers: Mapping[str, str]) -> str:
+    """Return what the split goes by: the (first) user asked about, else the request."""
+    if user := _user(body):
+        return user
+    return headers.get("x-request-id") or uuid.uuid4().hex
+
+
+def _user(body: bytes) -> str:
+    """Return the user of a V1 or V2 (open inference) request, "" where none is named."""
+    try:
+        asked: Any = orjson.loads(body) if body else {}
+        if "instances" in asked:
+            return str(asked["instances"][0].get("user_id") or "")
+        tensors = {tensor["name"]: tensor for tensor in asked.get("inputs", ())}
+        return str(tensors["user_id"]["data"][0])
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return ""  # the arm will say what is wrong with it
+
+
+def _passed(headers: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in headers.items() if key.lower() not in _NOT_PASSED_ON}
+
+
+def _refuse(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"error": error}, status, headers)
+
+
+def _unreachable(arm: Arm, error: Exception) -> Response:
+    told = f"model server {arm.version} does not answer: {_told(error)}"
+    return _refuse(502, told, {VERSION_HEADER: arm.version})
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the router until SIGTERM; requests that are under way are answered first."""
+    import uvicorn
+
+    parser = argparse.ArgumentParser(prog="python -m serving.router", description=main.__doc__)
+    parser.add_argument("--routes", type=Path, required=True, help="routes.json")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
+    uvicorn.run(
+        application(given.routes.absolute()),
+        host=given.host,
+        port=given.port,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=20,
+    )
+
+
+if __name__ == "__main__":
+    main()
