@@ -59,6 +59,10 @@ class ArtifactError(UserError):
     """A model, an evaluation or another artifact is missing, truncated or tampered with."""
 
 
+class EvaluationError(UserError):
+    """An evaluation can't be made (nobody to test on, parts that don't belong together)."""
+
+
 class RegistryError(UserError):
     """The model registry can't do what was asked."""
 

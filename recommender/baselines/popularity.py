@@ -129,3 +129,9 @@ def fit_popularity(dataset: Dataset, fold: Fold, config: Config) -> Model:
     """
     scorer = Popularity.fit(dataset.log, dataset.catalogue, config.actions, fold.test_start)
     return Model(scorer, dataset.titles, config.actions, config.model.history)
+
+
+def fit_recent_popularity(dataset: Dataset, fold: Fold, config: Config) -> Model:
+    """Fit `RecentPopularity` on what lies just before the fold's test window."""
+    scorer = RecentPopularity.fit(dataset.log, dataset.catalogue, config.actions, fold.test_start)
+    return Model(scorer, dataset.titles, config.actions, config.model.history)

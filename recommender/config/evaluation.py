@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from recommender.config.section import Section
 
+PRIMARY = "ndcg@10"
+"""The metric that the gate reads."""
+
+Rival = Literal["popularity", "recent-popularity", "item-knn"]
+
+
+class ItemKNNConfig(Section):
+    """Item-to-item co-occurrence, the rival that knows the user's history."""
+
+    neighbours: int = Field(200, ge=1)
+    """Most similar items kept per item; bounds memory."""
+
+    shrinkage: float = Field(10.0, ge=0)
+    """Added to the cosine's denominator, so that pairs seen once or twice count for little."""
+
+    half_life: float | None = Field(10.0, gt=0)
+    """Events after which a past event weighs half as much; null: all weigh the same."""
+
 
 class GateConfig(Section):
-    """What a candidate must show. Every rule is judged on a paired bootstrap over users."""
+    """What a candidate must show. Every comparison is a paired bootstrap over users of NDCG@10."""
 
     minimum_users: int = Field(500, ge=2)
     """With fewer test users the verdict is `insufficient`, never a pass."""
 
-    minimum_gain_over_popularity: float = Field(0.0, ge=0)
-    """The lower end of the interval of NDCG@10 minus popularity's must be above this."""
+    must_beat: tuple[Rival, ...] = ("popularity", "recent-popularity")
+    """Rivals that the candidate must be better than: the lower end of the interval of the
+    difference must be above `minimum_gain`."""
 
-    champion_margin: float = Field(0.02, ge=0)
-    """The candidate may be this share worse than the champion (non-inferiority), not more."""
+    minimum_gain: float = Field(0.0, ge=0)
+    """How much better (NDCG@10, absolute) than the rivals of `must_beat`."""
+
+    must_match: tuple[Rival, ...] = ("item-knn",)
+    """Rivals that the candidate may not be worse than (non-inferiority): the lower end of the
+    interval of the relative difference must be above minus `match_margin`."""
+
+    match_margin: float = Field(0.02, ge=0, lt=1)
+    """The share by which the candidate may be worse than the rivals of `must_match`."""
+
+    champion_margin: float = Field(0.02, ge=0, lt=1)
+    """The share by which the candidate may be worse than the champion (non-inferiority)."""
 
     implausible_ndcg: float = Field(0.9, gt=0, le=1)
     """An NDCG@10 above this is taken as a leak, and fails."""
@@ -30,7 +61,14 @@ class EvaluationConfig(Section):
     """Cut-offs of the ranking metrics; 10 must be among them (the gate reads it)."""
 
     requests_per_user: int = Field(10, ge=1)
-    """At most this many requests of one user, the earliest in the test window, are scored."""
+    """At most this many requests of one user and fold are scored: the earliest in the test
+    window at which the user took something."""
+
+    rivals: tuple[Rival, ...] = ("popularity", "recent-popularity", "item-knn")
+    """Baselines fitted at each fold's cut and scored on the same requests."""
+
+    item_knn: ItemKNNConfig = ItemKNNConfig()
+    """Settings of the rival `item-knn`."""
 
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples."""
@@ -38,5 +76,19 @@ class EvaluationConfig(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Level of the intervals."""
 
+    block_mb: int = Field(128, ge=1)
+    """Memory for one block of scores; bounds the step's memory whatever the catalogue's size."""
+
     gate: GateConfig = GateConfig()
     """What a candidate must show."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if 10 not in self.k or any(k < 1 for k in self.k):
+            raise ValueError(f"k must be positive and hold 10, which the gate reads: {self.k}")
+        if len(set(self.k)) != len(self.k) or len(set(self.rivals)) != len(self.rivals):
+            raise ValueError("k or rivals names one twice")
+        unfitted = {*self.gate.must_beat, *self.gate.must_match} - set(self.rivals)
+        if unfitted:
+            raise ValueError(f"gate names {sorted(unfitted)}, not among rivals")
+        return self

@@ -1,0 +1,158 @@
+"""What was found out about a candidate, as it is written down (`evaluation.json`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recommender.errors import ArtifactError, StorageError
+from recommender.files import read_json, write_json
+
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+FILE = "evaluation.json"
+
+
+class Record(BaseModel):
+    """A frozen part of the evidence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(Record):
+    """An estimate with its interval; None where it is not defined."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+class FoldFacts(Record):
+    """A test window, who was in it, and which model was tested in it."""
+
+    test_start: int
+    test_end: int
+    users: int
+    requests: int
+
+
+class SetFacts(Record):
+    """The frozen evaluation set."""
+
+    version: str
+    data_version: str
+    users: int
+    requests: int
+    items: int
+    unscored_users: int
+    unscored_examples: dict[str, str]
+    counts: dict[str, int]
+    exclude_seen: bool
+    history_limit: int
+    folds: tuple[FoldFacts, ...]
+
+
+class System(Record):
+    """A model and its metrics over all folds' users (the champion: over the last fold's)."""
+
+    name: str
+    kind: str
+    users: int
+    metrics: dict[str, Interval]
+    nonfinite_scores: int
+
+
+class Comparison(Record):
+    """The candidate against one rival, on the same users.
+
+    Attributes:
+        rival: its name.
+        users: how many stand behind every number here.
+        candidate: the candidate's metrics on these users.
+        rival_metrics: the rival's.
+        difference: candidate minus rival.
+        relative: that over the rival's; not defined where the rival may be at zero.
+        detectable: the smallest true difference that this many users show with 80 % power.
+    """
+
+    rival: str
+    users: int
+    candidate: dict[str, Interval]
+    rival_metrics: dict[str, Interval]
+    difference: dict[str, Interval]
+    relative: dict[str, Interval]
+    detectable: dict[str, float | None]
+
+
+class ChampionFacts(Record):
+    """The model in production, re-scored on the last fold.
+
+    Attributes:
+        version: in the registry.
+        kind: of its artifact.
+        test_start: the moment (UTC ms) from which on it saw nothing.
+        saw_the_test: whether that is after our test window began, which favours it.
+        missing_items: items of our catalogue that it doesn't know; ranked last.
+        identical: the candidate has the very same bytes, or recommended the same lists to
+            every test request; None where it differs.
+    """
+
+    version: str
+    kind: str
+    test_start: int
+    saw_the_test: bool
+    missing_items: int
+    identical: Literal["bytes", "lists"] | None
+
+
+class Evidence(Record):
+    """Everything that the gate judges and the report shows."""
+
+    format: Literal[1] = 1
+    run_id: str
+    config: dict[str, Any]
+    config_fingerprint: str
+    candidate_version: str
+    encoder: str
+    evaluation_set: SetFacts
+    metrics: tuple[str, ...]
+    primary: str
+    confidence: float
+    resamples: int
+    seed: int
+    systems: tuple[System, ...]
+    comparisons: tuple[Comparison, ...]
+    champion: ChampionFacts | None
+
+    def system(self, name: str) -> System | None:
+        """Return a system by its name, if it was measured."""
+        return next((system for system in self.systems if system.name == name), None)
+
+    def comparison(self, rival: str) -> Comparison | None:
+        """Return the comparison with a rival, if it was made."""
+        return next((found for found in self.comparisons if found.rival == rival), None)
+
+    def write(self, folder: Path) -> None:
+        """Write `evaluation.json` into `folder`."""
+        write_json(folder / FILE, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, folder: Path) -> Evidence:
+        """Read what `write` left.
+
+        Raises:
+            ArtifactError: it is missing, or not an evaluation of a format that we know.
+        """
+        try:
+            return cls.model_validate(read_json(folder / FILE))
+        except StorageError as error:
+            raise ArtifactError(error.message, "run the evaluate step first") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ArtifactError(
+                f"{folder / FILE} is not an evaluation of format 1: {where}: {first['msg']}",
+                "run the evaluate step again with this version of the code",
+            ) from None

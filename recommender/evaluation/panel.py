@@ -1,0 +1,139 @@
+"""Systems that were measured on the same users, ready to be compared.
+
+Shape letters: U users, S systems, M metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from recommender.config.evaluation import EvaluationConfig
+from recommender.evaluation.evidence import Comparison, Interval, System
+from recommender.evaluation.frozen import EvaluationSet
+from recommender.evaluation.metrics import Doubles, metric_names, per_user
+from recommender.evaluation.score import Scored
+from recommender.evaluation.statistics import Intervals, PairedBootstrap
+from recommender.features.sequences import Ints
+
+_DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The candidate (first) and others, scored on the same requests.
+
+    Attributes:
+        requests: the frozen set.
+        runs: what each system made of the same rows of the set, a part per fold; by name.
+        kinds: of the systems' artifacts; by name.
+        config: cut-offs, resamples, level.
+        seed: of the bootstrap.
+    """
+
+    requests: EvaluationSet
+    runs: Mapping[str, Sequence[Scored]]
+    kinds: Mapping[str, str]
+    config: EvaluationConfig
+    seed: int
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics, (M,)."""
+        return metric_names(self.config.k)
+
+    @cached_property
+    def users(self) -> Ints:
+        """Rows of the users in the frozen set's log, rising, (U,)."""
+        return np.unique(self.requests.users[self._rows])
+
+    @cached_property
+    def values(self) -> Doubles:
+        """Every user's mean metrics, (U, S, M)."""
+        users = self.requests.users[self._rows]
+        values = []
+        for parts in self.runs.values():
+            _, values_UM = per_user(np.concatenate([part.metrics for part in parts]), users)
+            values.append(values_UM)
+        return np.stack(values, axis=1)
+
+    @property
+    def systems(self) -> tuple[System, ...]:
+        """Every system with its metrics."""
+        return tuple(
+            System(
+                name=name,
+                kind=self.kinds[name],
+                users=len(self.users),
+                metrics=self._named(self._bootstrap.mean(place)),
+                nonfinite_scores=sum(part.nonfinite for part in parts),
+            )
+            for place, (name, parts) in enumerate(self.runs.items())
+        )
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The first system against each of the others."""
+        bootstrap = self._bootstrap
+        return tuple(
+            Comparison(
+                rival=name,
+                users=len(self.users),
+                candidate=self._named(bootstrap.mean(0)),
+                rival_metrics=self._named(bootstrap.mean(place)),
+                difference=self._named(bootstrap.difference(0, place)),
+                relative=self._named(bootstrap.relative(0, place)),
+                detectable={
+                    metric: _plain(value)
+                    for metric, value in zip(
+                        self.metrics, bootstrap.detectable(0, place), strict=True
+                    )
+                },
+            )
+            for place, name in enumerate(self.runs)
+            if place > 0
+        )
+
+    def table(self) -> pa.Table:
+        """Return a row per user: pseudonym, requests, and a column `<system>/<metric>` for all."""
+        counts = np.bincount(
+            np.searchsorted(self.users, self.requests.users[self._rows]), minlength=len(self.users)
+        )
+        columns = {
+            "user": pa.array([self.requests.log.users[user] for user in self.users], pa.string()),
+            "requests": pa.array(counts),
+        }
+        for place, name in enumerate(self.runs):
+            for m, metric in enumerate(self.metrics):
+                columns[f"{name}/{metric}"] = pa.array(self.values[:, place, m])
+        return pa.table(columns)
+
+    @cached_property
+    def _rows(self) -> Ints:
+        first = next(iter(self.runs.values()))
+        return np.concatenate([part.rows for part in first])
+
+    @cached_property
+    def _bootstrap(self) -> PairedBootstrap:
+        return PairedBootstrap(
+            self.values,
+            resamples=self.config.resamples,
+            confidence=self.config.confidence,
+            seed=self.seed,
+        )
+
+    def _named(self, intervals: Intervals) -> dict[str, Interval]:
+        ends = zip(intervals.estimate, intervals.low, intervals.high, strict=True)
+        return {
+            metric: Interval(estimate=_plain(estimate), low=_plain(low), high=_plain(high))
+            for metric, (estimate, low, high) in zip(self.metrics, ends, strict=True)
+        }
+
+
+def _plain(value: float) -> float | None:
+    """Return a number for JSON: rounded below what matters, None for NaN."""
+    return round(float(value), _DIGITS) if np.isfinite(value) else None

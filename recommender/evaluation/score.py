@@ -1,0 +1,141 @@
+"""Streams a model over the evaluation set, a block of requests at a time.
+
+Shape letters: B requests, I items, K places, M metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import EvaluationError
+from recommender.evaluation.frozen import EvaluationSet, ranges
+from recommender.evaluation.metrics import Doubles, hits, metric_names, per_request
+from recommender.features.sequences import Catalogue, Histories, Ints
+from recommender.progress import Progress
+from recommender.scoring import Floats, mask_seen, top_k
+
+# Float32 scores, the copy that is partitioned, and the masks of relevance and of the top list.
+_BYTES_PER_SCORE = 24
+_MOST_REQUESTS = 1024
+
+
+class Ranker(Protocol):
+    """The part of `recommender.scoring.Scorer` that evaluation needs."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that it ranks."""
+        ...
+
+    def scores(self, histories: Histories) -> Floats:
+        """Score every item for every history, (B, I)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one model made of some requests.
+
+    Attributes:
+        rows: of the requests in the evaluation set, (B,).
+        metrics: (B, M), in the order of `metrics.metric_names`.
+        top: the recommended items, best first, (B, K).
+        nonfinite: scores that were NaN or infinite; such items were ranked last.
+    """
+
+    rows: Ints
+    metrics: Doubles
+    top: NDArray[np.int32]
+    nonfinite: int
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the top lists: equal for two models that recommend the same throughout."""
+        return hashlib.sha256(self.top.tobytes()).hexdigest()[:16]
+
+
+def score(
+    scorer: Ranker,
+    history: int,
+    evaluation_set: EvaluationSet,
+    rows: Ints,
+    ks: Sequence[int],
+    *,
+    label: str,
+    block_bytes: int = 128 * 2**20,
+) -> Scored:
+    """Rank the full catalogue for some requests and measure the lists.
+
+    Args:
+        scorer: of the evaluation set's catalogue (see `champion.Aligned` for another).
+        history: most recent events that the scorer reads (`Model.history`).
+        evaluation_set: the frozen set.
+        rows: which of its requests.
+        ks: cut-offs.
+        label: what to call it in the progress.
+        block_bytes: memory for one block.
+
+    Raises:
+        EvaluationError: the scorer ranks another catalogue.
+    """
+    if scorer.catalogue.ids != evaluation_set.catalogue.ids:
+        raise EvaluationError(
+            f"{label}: the model ranks {len(scorer.catalogue)} items, but the evaluation set "
+            f"{evaluation_set.version} was made for another catalogue of "
+            f"{len(evaluation_set.catalogue)}",
+            "train and evaluate on the same data version",
+        )
+    size = len(evaluation_set.catalogue)
+    block = int(np.clip(block_bytes // (size * _BYTES_PER_SCORE), 1, _MOST_REQUESTS))
+    depth = min(max(ks), size)
+    metrics = [np.empty((0, len(metric_names(ks))))]
+    tops = [np.empty((0, depth), np.int32)]
+    nonfinite = 0
+    progress = Progress(f"score {label}", len(rows))
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        scores_BI, bad = _scores(scorer, history, evaluation_set, part)
+        nonfinite += bad
+        top_BK, best_BK = top_k(scores_BI, depth)
+        # A masked item can only fill up a list that is longer than what may be recommended.
+        found_BK = hits(top_BK, evaluation_set.relevance(part)) & (best_BK > -np.inf)
+        metrics.append(per_request(found_BK, evaluation_set.relevant_counts[part], ks))
+        tops.append(top_BK.astype(np.int32))
+        progress.advance(len(part))
+    return Scored(rows, np.concatenate(metrics), np.concatenate(tops), nonfinite)
+
+
+def _scores(
+    scorer: Ranker, history: int, evaluation_set: EvaluationSet, rows: Ints
+) -> tuple[Floats, int]:
+    """Return the scores, what may not be recommended at -inf, and how many weren't finite."""
+    served = evaluation_set.histories(rows)
+    # A copy: a scorer may hand out the same array twice, and we write into it.
+    scores_BI = np.array(scorer.scores(recent(served, history)), np.float32)
+    finite_BI = np.isfinite(scores_BI)
+    bad = int(finite_BI.size - np.count_nonzero(finite_BI))
+    if bad:
+        scores_BI[~finite_BI] = -np.inf
+    if evaluation_set.exclude_seen:
+        mask_seen(scores_BI, served)
+    return scores_BI, bad
+
+
+def recent(histories: Histories, limit: int) -> Histories:
+    """Return the histories with only their most recent `limit` events."""
+    lengths = np.minimum(histories.lengths, limit)
+    keep = ranges(histories.offsets[1:] - lengths, lengths)
+    return Histories(
+        histories.items[keep],
+        histories.actions[keep],
+        histories.times[keep],
+        histories.values[keep],
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        histories.now,
+    )
