@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from recommender.config.mapping import (
+    SHA256,
+    EventsMapping,
+    ItemsMapping,
+    UsersMapping,
+    known_encoding,
+)
 from recommender.config.section import Section
 
 
@@ -15,8 +22,8 @@ class SyntheticSource(Section):
     kind: Literal["synthetic"] = "synthetic"
     users: int = Field(3000, ge=1)
     """Number of users."""
-    items: int = Field(1500, ge=1)
-    """Number of items."""
+    items: int = Field(1500, ge=5)
+    """Number of items; a page shows five."""
     days: int = Field(120, ge=2)
     """Length of the log in days."""
     sessions_per_user: float = Field(8.0, gt=0)
@@ -29,10 +36,31 @@ class MovieLensSource(Section):
     kind: Literal["movielens"] = "movielens"
     location: str
     """Folder or zip: a path, `s3://bucket/prefix` or an https URL."""
-    sha256: str | None = None
+    sha256: str | None = Field(None, pattern=SHA256)
     """Expected checksum of a downloaded zip; fill in your own, none is invented."""
+    encoding: str | None = None
+    """Text encoding; default: as published (latin-1 in 1M, UTF-8 in the others)."""
     like_from: float = 4.0
     """A rating of this or more is the event `like`, a lower one `rate`."""
 
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, name: str | None) -> str | None:
+        return None if name is None else known_encoding(name)
 
-SourceConfig = Annotated[SyntheticSource | MovieLensSource, Field(discriminator="kind")]
+
+class MappedSource(Section):
+    """Any log and catalogue, by a mapping of their columns (see `configs/generic.yaml`)."""
+
+    kind: Literal["mapped"] = "mapped"
+    events: EventsMapping
+    """The event log."""
+    items: ItemsMapping
+    """The catalogue."""
+    users: UsersMapping | None = None
+    """What is known of the users; None: their ids only."""
+
+
+SourceConfig = Annotated[
+    SyntheticSource | MovieLensSource | MappedSource, Field(discriminator="kind")
+]

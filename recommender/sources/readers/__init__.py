@@ -1,0 +1,1 @@
+"""One file per raw file format: named columns in, Arrow columns out."""

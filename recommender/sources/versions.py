@@ -1,0 +1,164 @@
+"""Immutable versions of the canonical tables, named by what they say.
+
+    <data>/versions/<data version>/   events, items and users.parquet, manifest.json
+    <data>/inputs/<fingerprint>.json  which raw files and mapping gave which version
+
+The fingerprint covers the raw files' hashes, the mapping and our own reading code, so a run on
+the same input knows its version without reading a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recommender.config import Config
+from recommender.errors import StorageError
+from recommender.files import atomic_directory, read_json, write_json
+from recommender.sources.archive import sha256
+from recommender.sources.content import content_hash, data_version
+from recommender.sources.fetch import shown_location
+from recommender.sources.read import Source
+from recommender.sources.report import IngestReport
+from recommender.tables import SCHEMAS, Tables
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+FILES = (*(f"{name}.parquet" for name in SCHEMAS), MANIFEST)
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """A version of the canonical tables.
+
+    Attributes:
+        name: `d-` and 12 hex digits.
+        folder: of its files.
+        unchanged: it was there before.
+        report: what became of the raw rows when this input was read.
+    """
+
+    name: str
+    folder: Path
+    unchanged: bool
+    report: IngestReport
+
+
+def ingest(config: Config) -> DataVersion:
+    """Turn the configured source into a data version; the same input is not read twice.
+
+    Raises:
+        SourceError: the source or its mapping is wrong.
+        StorageError: S3 refuses or can't be reached, or the disk is full; nothing is left over.
+    """
+    source = Source.open(config)
+    root = config.paths.data
+    record = root / "inputs" / f"{_fingerprint(source)}.json"
+    if record.exists():
+        known = read_json(record)
+        folder = root / "versions" / known["data_version"]
+        if intact(folder):
+            report = IngestReport.from_dict(known["report"])
+            return DataVersion(known["data_version"], folder, True, report)
+    tables, report = source.read()
+    name = data_version(tables)
+    folder = root / "versions" / name
+    unchanged = intact(folder)
+    if not unchanged:
+        _write(folder, name, tables, report, config)
+    write_json(record, {"data_version": name, "report": report.to_dict()})
+    return DataVersion(name, folder, unchanged, report)
+
+
+def intact(folder: Path) -> bool:
+    """Tell whether a version's folder is complete and its files are those it was written with."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        tables = read_json(folder / MANIFEST)["tables"]
+        return all(
+            sha256(folder / tables[name]["file"]) == tables[name]["sha256"] for name in SCHEMAS
+        )
+    except (OSError, StorageError, KeyError, TypeError):
+        return False
+
+
+def hand_over(version: DataVersion, folder: Path) -> None:
+    """Put a version's files into another folder: as links where possible, else as copies.
+
+    Raises:
+        StorageError: the folder can't be written.
+    """
+    with atomic_directory(folder) as temporary:
+        for name in FILES:
+            source, target = version.folder / name, temporary / name
+            try:
+                target.hardlink_to(source)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(source, target)
+
+
+def _write(folder: Path, name: str, tables: Tables, report: IngestReport, config: Config) -> None:
+    with atomic_directory(folder) as temporary:
+        tables.write(temporary)
+        described: dict[str, Any] = {}
+        for table, schema in SCHEMAS.items():
+            path = temporary / f"{table}.parquet"
+            path.chmod(0o644)
+            described[table] = {
+                "file": path.name,
+                "rows": getattr(tables, table).num_rows,
+                "schema": {field.name: str(field.type) for field in schema},
+                "content_sha256": content_hash(getattr(tables, table)),
+                "sha256": sha256(path),
+                "bytes": path.stat().st_size,
+            }
+        manifest = {
+            "format": FORMAT,
+            "data_version": name,
+            "tables": described,
+            "report": report.to_dict(),
+            "created_from": {"name": config.name, "seed": config.seed, "source": _shown(config)},
+        }
+        write_json(temporary / MANIFEST, manifest)
+
+
+def _fingerprint(source: Source) -> str:
+    config = source.config
+    said = {
+        "source": config.source.model_dump(mode="json"),
+        # Only generated data depends on the seed.
+        "seed": config.seed if source.raw is None else None,
+        "files": [[file.name, file.sha256] for file in source.files],
+        "code": _code(),
+        "format": FORMAT,
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _code() -> str:
+    """Return a hash of the code that reads sources: what it does to rows may change with it."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in [here.parent / "tables.py", *sorted(here.rglob("*.py"))]:
+        digest.update(path.relative_to(here.parent).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _shown(config: Config) -> Any:
+    """Return the source section with locations that hold no credentials."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: shown_location(inner) if key == "location" else shown(inner)
+                for key, inner in value.items()
+            }
+        return [shown(inner) for inner in value] if isinstance(value, list) else value
+
+    return shown(config.source.model_dump(mode="json"))
