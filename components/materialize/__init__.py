@@ -1,0 +1,1 @@
+"""Materialize: clean tables in, a training data set and published features out."""
