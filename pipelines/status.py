@@ -1,0 +1,64 @@
+"""Shows where a data set stands: its champion, what is served, its features, its last runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from recommender.config import Config
+from recommender.errors import FeatureError
+from recommender.files import read_json
+from recommender.registry import Registry
+from serving.endpoint import status as endpoint_status
+
+_RUNS = 5
+
+
+def show(config: Config, console: Console) -> None:
+    """Print the state of a data set's workspace; changes nothing."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    say(f"[bold]{config.name}[/]  {config.paths.root}")
+    aliases = Registry.of(config.paths).aliases()
+    say(f"champion   {aliases.champion or 'none yet: `ostinato run` trains one'}")
+    if aliases.candidate:
+        say(f"candidate  {aliases.candidate}")
+    served = endpoint_status(config)
+    say(f"endpoint   {served['url'] or 'down; `ostinato serve` starts it'}")
+    for lane, arms in served["lanes"].items():
+        for arm in arms:
+            state = "[green]ready[/]" if arm["ready"] else "[red]not ready[/]"
+            say(f"  {lane:<9} {arm['version']}  weight {arm['weight']}  {state}")
+    say(f"features   {_features(config)}")
+    for folder in sorted(config.paths.run("x").parent.glob("*"))[-_RUNS:]:
+        say(f"run        {folder.name}  {_ended(folder)}")
+
+
+def _features(config: Config) -> str:
+    from feature_repo.locations import project_name
+    from feature_repo.online import OnlineFeatures
+
+    try:
+        with OnlineFeatures(config.paths, project_name(config, "live")) as store:
+            users = store.users()
+            latest = store.user_history(users[0]) if users else None
+    except FeatureError:
+        return "none published yet"
+    if latest is None:
+        return "no users"
+    as_of = datetime.fromtimestamp(latest.as_of_ms / 1000, UTC)
+    return f"{len(users):,} users as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ended(folder: Path) -> str:
+    path = folder / "outcome.json"
+    if not path.exists():
+        return "did not end (killed, or still at work)"
+    outcome = read_json(path)
+    if outcome["state"] == "SUCCEEDED":
+        return "succeeded"
+    return f"{outcome['state'].lower()} in {outcome['failed_step']}: {outcome['error']}"
