@@ -38,27 +38,19 @@ def show(config: Config, user: str, console: Console, *, as_json: bool) -> None:
                 f"one it knows is {next(iter(store.users()), 'nobody yet')!r}",
             )
         if as_json:
-            print(
-                json.dumps(
-                    {
-                        "user_id": user,
-                        "attributes": attributes,
-                        "as_of": history and _moment(history.as_of_ms),
-                        "item_ids": history.item_ids if history else (),
-                        "actions": history.actions if history else (),
-                        "times": history.times if history else (),
-                        "values": [
-                            None if math.isnan(v) else v
-                            for v in (history.values if history else ())
-                        ],
-                    },
-                    indent=2,
-                    ensure_ascii=False,
-                )
-            )
+            told = {
+                "user_id": user,
+                "attributes": attributes,
+                "as_of": history and _moment(history.as_of_ms),
+                "item_ids": history.item_ids if history else (),
+                "actions": history.actions if history else (),
+                "times": history.times if history else (),
+                "values": [None if math.isnan(v) else v for v in history.values] if history else (),
+            }
+            print(json.dumps(told, indent=2, ensure_ascii=False))
             return
-        told = ", ".join(f"{key} {value}" for key, value in sorted((attributes or {}).items()))
-        console.print(f"[bold]{user}[/]  {told}", highlight=False)
+        about = ", ".join(f"{key} {value}" for key, value in sorted((attributes or {}).items()))
+        console.print(f"[bold]{user}[/]  {about}", highlight=False)
         if history is None:
             console.print("no events yet")
             return
