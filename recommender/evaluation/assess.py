@@ -114,7 +114,7 @@ def assess(
     systems = [*panels[0].systems, *(system for duel in panels[1:] for system in duel.systems[1:])]
     evidence = Evidence(
         run_id=run_id,
-        config=config.model_dump(mode="json"),
+        config=config.model_dump(mode="json", exclude={"workspace"}),
         config_fingerprint=config.fingerprint(),
         candidate_version=candidate_version,
         encoder=dataset.encoder,

@@ -96,7 +96,7 @@ def beats(evidence: Evidence, rival: str, policy: GateConfig) -> Rule:
     said = {
         "pass": f"better than {rival}{more}",
         "fail": f"not better than {rival}{more}",
-        "insufficient": f"better than {rival}{more} is not shown",
+        "insufficient": f"not sure to be better than {rival}{more}",
     }[verdict]
     return Rule(
         rule=rule,
@@ -133,8 +133,9 @@ def not_worse(
     verdict = _side(estimate, low, threshold, found.users, minimum_users, strict=False)
     said = {
         "pass": f"not worse than {called} by more than {margin:.1%}",
-        "fail": f"worse than {called} by more than {margin:.1%}",
-        "insufficient": f"that it isn't worse than {called} by more than {margin:.1%} is not shown",
+        "fail": f"worse than {called} by more than {margin:.1%}"
+        + ("" if high is not None and high < threshold else " as far as one can tell"),
+        "insufficient": f"it may be worse than {called} by more than {margin:.1%}",
     }[verdict]
     return Rule(
         rule=rule,
@@ -232,7 +233,7 @@ def _number(value: float | None) -> str:
 
 
 def _users(users: int, least: int) -> str:
-    return f"{users:,} users" + (f", fewer than {least:,}" if users < least else "")
+    return f"{users:,} users" + (f", fewer than the {least:,} asked for" if users < least else "")
 
 
 def _signed(value: float | None, unit: str = ".4f") -> str:

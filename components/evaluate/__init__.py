@@ -1,0 +1,1 @@
+"""Evaluate: models and a data set in, evidence out."""

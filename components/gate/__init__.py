@@ -1,0 +1,1 @@
+"""Gate: evidence in, a verdict out."""
