@@ -81,10 +81,12 @@ class Model:
         """
         try:
             described = read_json(folder / "model.json")
-            table = pq.read_table(folder / "items.parquet")
+            table = pq.read_table(folder / "items.parquet", columns=["item_id", "title"])
             weights = load_file(folder / "weights.safetensors")
         except (StorageError, SafetensorError, pa.ArrowInvalid, OSError) as error:
             raise ArtifactError(f"{folder} is not a readable model: {error}") from error
+        if not isinstance(described, dict):
+            raise ArtifactError(f"{folder}/model.json is not a description of a model")
         if described.get("format") != FORMAT or described.get("kind") not in KINDS:
             raise ArtifactError(
                 f"{folder}: unknown model format {described.get('format')!r} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -47,7 +48,16 @@ def pseudonyms(keys: Path) -> Pseudonyms:
         return Pseudonyms(given.encode())
     path = keys / "pseudonym.key"
     if not path.exists():
-        with atomic_file(path) as temporary:
-            temporary.write_text(secrets.token_hex(32), encoding="ascii")
-            temporary.chmod(0o600)
+        _create(path)
     return Pseudonyms(path.read_bytes())
+
+
+def _create(path: Path) -> None:
+    """Make the key, unless somebody else does in the same moment: then theirs holds."""
+    own = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with atomic_file(own) as temporary:
+        temporary.write_text(secrets.token_hex(32), encoding="ascii")
+        temporary.chmod(0o600)
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(own)
+    own.unlink()

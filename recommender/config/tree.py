@@ -117,11 +117,18 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         raise ConfigError(f"{path} does not exist", "configs/ holds the ones we ship") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
     for key, value in (overrides or {}).items():
         node = tree
         *parents, leaf = key.split(".")
         for parent in parents:
-            node = node.setdefault(parent, {})
+            node = node.setdefault(parent, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise ConfigError(
+                f"{path}: {key} can't be set, {key.rpartition('.')[0] or 'the file'} "
+                "is not a mapping of keys to values"
+            )
         node[leaf] = value
     return parse(tree, str(path))
 
