@@ -97,4 +97,7 @@ def _read(path: Path, name: str) -> pa.Table:
     missing = [column for column in wanted.names if column not in table.column_names]
     if missing:
         raise SourceError(f"{path}: the canonical {name} table lacks {', '.join(missing)}")
-    return table.select(wanted.names).cast(wanted)
+    try:
+        return table.select(wanted.names).cast(wanted)
+    except pa.ArrowInvalid as error:
+        raise SourceError(f"{path}: a value does not fit the canonical schema: {error}") from error

@@ -1,0 +1,1 @@
+"""Data quality: expectation suites, repair, missing values, drift and the report."""
