@@ -6,13 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from recommender.config.mapping import (
-    SHA256,
-    EventsMapping,
-    ItemsMapping,
-    UsersMapping,
-    known_encoding,
-)
+from recommender.config.mapping import EventsMapping, ItemsMapping, UsersMapping
+from recommender.config.raw_files import SHA256, known_encoding
 from recommender.config.section import Section
 
 

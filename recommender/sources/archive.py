@@ -15,9 +15,18 @@ from recommender.progress import track
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        SourceError: it can't be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(
+            f"{path} can't be read: {error.strerror or error}", "check its permissions"
+        ) from error
 
 
 def unpack(archive: Path, cache: Path) -> Path:

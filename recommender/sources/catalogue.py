@@ -18,7 +18,7 @@ from recommender.sources.report import IngestReport
 from recommender.tables import ITEMS, TIME, relaxed
 
 _SPACES = re.compile(r"\s+")
-_AMOUNT = r"(?P<sign>-?)[^\d.,-]*(?P<number>\d[\d,]*(\.\d+)?|\.\d+)"
+_AMOUNT = r"(?P<sign>-?)[^\d.,-]*(?P<number>\d[\d,]*(?:\.\d+)?|\.\d+)"
 # Scraped catalogues hold style sheets where a price should be; no price is that long.
 _LONGEST_PRICE = 40
 

@@ -23,7 +23,9 @@ from recommender.tables import TIME
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _NOT_A_NUMBER = r"(?i)^[+-]?nan$"
-_IN_MS = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+# What surely fits into 64 bits.
+_WHOLE = r"^-?(?:\d{1,18}|[1-8]\d{18})$"
+_PER_MS = {"ms": 1, "us": 1000, "ns": 1_000_000}
 # The last millisecond that calendars (Python's and pandas') can still name: end of year 9999.
 _LAST_MS = 253_402_300_799_999
 _FIRST_MS = -62_135_596_800_000
@@ -88,9 +90,7 @@ def moments(raw: Raw, name: str, config: TimeFormat, report: IngestReport) -> pa
     if pa.types.is_timestamp(column.type):
         return _from_timestamps(raw, name, column, config, report)
     if config.unit != "auto":
-        if column.type == pa.string():
-            return _from_numbers(raw, name, numbers(raw, name, report), config, report)
-        return _from_numbers(raw, name, column.cast(pa.float64(), safe=False), config, report)
+        return _from_numbers(raw, name, config, report)
     bare = column.type != pa.string()
     if bare or (config.format is None and pc.all(pc.match_substring_regex(column, _COUNT)).as_py()):
         first = pc.index(pc.is_valid(column), True).as_py()
@@ -144,12 +144,9 @@ def _scalar(raw: Raw, name: str) -> pa.ChunkedArray:
     return column
 
 
-def _from_numbers(
-    raw: Raw, name: str, column: pa.ChunkedArray, config: TimeFormat, report: IngestReport
-) -> pa.ChunkedArray:
-    values = column.to_numpy()
-    scaled = np.floor(values * _IN_MS[config.unit])
-    present = np.isfinite(values)
+def _from_numbers(raw: Raw, name: str, config: TimeFormat, report: IngestReport) -> pa.ChunkedArray:
+    scaled = _milliseconds(raw, name, config.unit, report)
+    present = np.isfinite(scaled)
     in_calendar = (scaled >= _FIRST_MS) & (scaled <= _LAST_MS)
     unit = f"since 1970 in {config.unit}"
     typical = float(np.median(scaled[present])) if present.any() else 0.0
@@ -167,6 +164,25 @@ def _from_numbers(
     return _times(np.where(good, scaled, 0).astype(np.int64), ~good)
 
 
+def _milliseconds(raw: Raw, name: str, unit: str, report: IngestReport) -> NDArray[np.float64]:
+    """Return a column of numbers in a unit as whole milliseconds, NaN where there is none."""
+    column = raw.columns[name]
+    if column.type == pa.string():
+        whole = pc.all(pc.match_substring_regex(column, _WHOLE)).as_py() is not False
+    else:
+        whole = pa.types.is_integer(column.type) and column.type != pa.uint64()
+    if whole and unit != "s":
+        # Nanoseconds need all digits of an integer; milliseconds fit into a float.
+        ticks = column.cast(pa.int64())
+        counts = ticks.fill_null(0).to_numpy() // _PER_MS[unit]
+        found: NDArray[np.float64] = np.where(ticks.is_null().to_numpy(), np.nan, counts)
+    elif unit == "s":
+        found = np.rint(numbers(raw, name, report).to_numpy() * 1000)
+    else:
+        found = np.rint(numbers(raw, name, report).to_numpy() / _PER_MS[unit])
+    return found
+
+
 def _from_timestamps(
     raw: Raw, name: str, column: pa.ChunkedArray, config: TimeFormat, report: IngestReport
 ) -> pa.ChunkedArray:
@@ -177,9 +193,7 @@ def _from_timestamps(
     lasting = _LAST_MS // 1000 if unit == "s" else np.iinfo(np.int64).max
     in_range = np.abs(ticks) <= lasting
     ticks = np.where(in_range, ticks, 0)
-    milliseconds = (
-        ticks * 1000 if unit == "s" else ticks // {"ms": 1, "us": 1000, "ns": 10**6}[unit]
-    )
+    milliseconds = ticks * 1000 if unit == "s" else ticks // _PER_MS[unit]
     in_range &= (milliseconds >= _FIRST_MS) & (milliseconds <= _LAST_MS)
     judge(raw, name, "moments up to the year 9999", _mask(~missing & ~in_range), report)
     missing |= ~in_range
@@ -195,7 +209,7 @@ def _from_texts(
 ) -> pa.ChunkedArray:
     frame = pd.Series(column.to_pandas(), dtype=object)
     form = config.format or "ISO8601"
-    own_zone = frame.str.contains(_OFFSET, regex=True).fillna(False).to_numpy(bool)
+    own_zone = frame.str.contains(_OFFSET, regex=True, na=False).to_numpy(bool)
     if config.format is not None:
         own_zone[:] = "%z" in config.format
     parsed = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[ns, UTC]")

@@ -76,7 +76,7 @@ def _order(table: pa.Table, *, by_id: bool) -> pa.Array:
     """Return the order by (time, event_id); missing ones last."""
     if by_id:
         keys = [("time", "ascending"), ("event_id", "ascending")]
-        return pc.sort_indices(table, sort_keys=keys, null_placement="at_end")
+        return pc.sort_indices(table, sort_keys=keys)  # missing ones last
     # Row numbers are in order already: a stable sort by time keeps them so, and is faster.
     times = table["time"].cast(pa.int64()).fill_null(np.iinfo(np.int64).max)
     return pa.array(np.argsort(times.to_numpy(), kind="stable"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recommender.config.mapping import FilesConfig, ItemsMapping
+from recommender.config.mapping import ItemsMapping
+from recommender.config.raw_files import FilesConfig
 from recommender.config.source import MappedSource
 from recommender.sources.archive import sha256
 from recommender.sources.catalogue import map_items, named_items

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recommender.config.mapping import FilesConfig
+from recommender.config.raw_files import FilesConfig
 from recommender.errors import SourceError
 from recommender.sources.fetch import Fetched
 from recommender.sources.readers import delimited, json_lines, parquet, workbook

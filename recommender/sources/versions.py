@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.config import Config
-from recommender.errors import StorageError
+from recommender.errors import SourceError, StorageError
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.sources.archive import sha256
 from recommender.sources.content import content_hash, data_version
@@ -83,7 +83,7 @@ def intact(folder: Path) -> bool:
         return all(
             sha256(folder / tables[name]["file"]) == tables[name]["sha256"] for name in SCHEMAS
         )
-    except (OSError, StorageError, KeyError, TypeError):
+    except (SourceError, StorageError, KeyError, TypeError):
         return False
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from recommender.config.mapping import FilesConfig
+from recommender.config.raw_files import FilesConfig
 from recommender.errors import SourceError
 from recommender.sources.readers.encoded import check_encoding, check_not_empty, chunks
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recommender.config.mapping import FilesConfig
+from recommender.config.raw_files import FilesConfig
 from recommender.errors import SourceError
 from recommender.sources.readers.encoded import (
     check_encoding,
