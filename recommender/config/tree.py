@@ -134,6 +134,9 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
+    if location[:1] == ("source",):
+        # Pydantic names the kind of source here, which is no key of the file.
+        location = (*location[:1], *location[2:])
     return ".".join(str(part) for part in location) or "(top)"
 
 

@@ -176,3 +176,12 @@ def test_an_empty_prefix_and_a_missing_bucket_are_named(tmp_path: Path, s3_bucke
         fetch(f"s3://{s3_bucket}/none", tmp_path)
     with pytest.raises(StorageError, match="bucket"):
         fetch("s3://no-such-bucket-here/x", tmp_path)
+
+
+def test_an_archived_s3_object_is_named_and_nothing_is_kept(tmp_path: Path, s3_bucket: str) -> None:
+    client = boto3.client("s3")
+    client.put_object(Bucket=s3_bucket, Key="raw/a.csv", Body=b"a")
+    client.put_object(Bucket=s3_bucket, Key="raw/old.csv", Body=b"b", StorageClass="GLACIER")
+    with pytest.raises(StorageError, match=rf"s3://{s3_bucket}/raw/old\.csv.*archived"):
+        fetch(f"s3://{s3_bucket}/raw", tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]

@@ -234,7 +234,7 @@ def test_a_wrong_key_is_named_with_its_path(
     with pytest.raises(ConfigError) as caught:
         parse(tree, "my.yaml")
     assert said in caught.value.message
-    assert "source.mapped.events" in caught.value.message
+    assert "  source.events." in caught.value.message
 
 
 @pytest.mark.parametrize("template", ["{name", "name}", "{}", "{name!r}", "{name:>10}"])
