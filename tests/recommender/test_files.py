@@ -27,9 +27,14 @@ def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(KeyError), atomic_file(path) as temporary:
-        temporary.write_text("ne")
-        raise KeyError
+
+    def write():
+        with atomic_file(path) as temporary:
+            temporary.write_text("ne")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -66,9 +71,14 @@ def test_a_folder_that_fails_half_way_leaves_the_old_one(tmp_path):
     path = tmp_path / "model"
     with atomic_directory(path) as temporary:
         (temporary / "one").write_text("1")
-    with pytest.raises(StorageError, match="No space left"), atomic_directory(path) as temporary:
-        (temporary / "two").write_text("2")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write():
+        with atomic_directory(path) as temporary:
+            (temporary / "two").write_text("2")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageError, match="No space left"):
+        write()
     assert [each.name for each in path.iterdir()] == ["one"]
     assert list(tmp_path.iterdir()) == [path]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,39 +14,39 @@ from recommender.config.split import SplitConfig
 from recommender.errors import TrainingError
 from recommender.split import Fold, cut
 
-HUNDRED = np.arange(100, dtype=np.int64) * 10
+hundred = np.arange(100, dtype=np.int64) * 10
 
 
 def test_one_cut_leaves_the_configured_shares_on_each_side():
-    (fold,) = cut(HUNDRED, SplitConfig(validation_share=0.2, test_share=0.1))
-    assert (HUNDRED < fold.validation_start).sum() == 70
-    assert ((HUNDRED >= fold.validation_start) & (HUNDRED < fold.test_start)).sum() == 20
-    assert ((HUNDRED >= fold.test_start) & (HUNDRED < fold.test_end)).sum() == 10
+    (fold,) = cut(hundred, SplitConfig(validation_share=0.2, test_share=0.1))
+    assert (hundred < fold.validation_start).sum() == 70
+    assert ((hundred >= fold.validation_start) & (hundred < fold.test_start)).sum() == 20
+    assert ((hundred >= fold.test_start) & (hundred < fold.test_end)).sum() == 10
 
 
 def test_the_order_of_the_events_does_not_matter():
-    shuffled = np.random.default_rng(1).permutation(HUNDRED)
-    assert cut(shuffled, SplitConfig()) == cut(HUNDRED, SplitConfig())
+    shuffled = np.random.default_rng(1).permutation(hundred)
+    assert cut(shuffled, SplitConfig()) == cut(hundred, SplitConfig())
 
 
 def test_the_last_event_is_inside_the_last_window():
-    assert cut(HUNDRED, SplitConfig())[-1].test_end == 991
+    assert cut(hundred, SplitConfig())[-1].test_end == 991
 
 
 def test_rolling_windows_follow_each_other_without_gap_or_overlap():
-    folds = cut(HUNDRED, SplitConfig(folds=4, first_test_start_share=0.6, test_share=0.1))
+    folds = cut(hundred, SplitConfig(folds=4, first_test_start_share=0.6, test_share=0.1))
     assert [fold.test_start for fold in folds] == [600, 700, 800, 900]
     assert [fold.test_end for fold in folds] == [700, 800, 900, 991]
 
 
 def test_rolling_cuts_never_validate_on_what_they_test():
-    for fold in cut(HUNDRED, SplitConfig(folds=5)):
+    for fold in cut(hundred, SplitConfig(folds=5)):
         assert fold.validation_start < fold.test_start < fold.test_end
 
 
 def test_the_last_rolling_fold_is_the_candidate_that_a_single_cut_would_give():
-    single = cut(HUNDRED, SplitConfig())[-1]
-    assert cut(HUNDRED, SplitConfig(folds=3))[-1] == single
+    single = cut(hundred, SplitConfig())[-1]
+    assert cut(hundred, SplitConfig(folds=3))[-1] == single
 
 
 @given(
@@ -67,7 +68,7 @@ def test_every_cut_that_is_made_is_in_order_and_inside_the_log(times, folds, val
     for fold in made:
         assert log.min() < fold.validation_start < fold.test_start < fold.test_end
     assert made[-1].test_end == log.max() + 1
-    for earlier, later in zip(made, made[1:], strict=False):
+    for earlier, later in itertools.pairwise(made):
         assert earlier.test_end == later.test_start
 
 
@@ -76,7 +77,7 @@ def test_explicit_moments_are_taken_to_the_millisecond():
         validation_start=datetime(1970, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC),
         test_start=datetime(1970, 1, 1, 0, 0, 0, 801_000, tzinfo=UTC),
     )
-    assert cut(HUNDRED, config) == (Fold(500, 801, 991),)
+    assert cut(hundred, config) == (Fold(500, 801, 991),)
 
 
 def test_explicit_moments_outside_the_log_are_refused_with_the_fold():
@@ -85,7 +86,7 @@ def test_explicit_moments_outside_the_log_are_refused_with_the_fold():
         test_start=datetime(2021, 1, 1, tzinfo=UTC),
     )
     with pytest.raises(TrainingError, match="test_start=1609459200000"):
-        cut(HUNDRED, config)
+        cut(hundred, config)
 
 
 @pytest.mark.parametrize("times", [[], [5], [5, 5, 5]])

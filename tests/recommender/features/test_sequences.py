@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables_by_hand import ACTIONS, event_table
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import FeatureError
 from recommender.features.sequences import Catalogue, EventLog, Histories
-from tables_by_hand import ACTIONS, event_table
 
 ACTIONS_CONFIG = ActionsConfig.model_validate(ACTIONS)
 CATALOGUE = Catalogue(("a", "b", "c", "d"))

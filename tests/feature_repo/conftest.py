@@ -1,0 +1,48 @@
+"""Workspaces with real Feast stores; text vectors are encoded once for all of these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tables_by_hand import configuration
+
+from recommender.config import Config
+
+
+@pytest.fixture(scope="session")
+def make_config(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Config]:
+    """Make a configuration with a new workspace, all of which share one text cache."""
+    cache = tmp_path_factory.mktemp("text-cache")
+
+    def make(**sections: Any) -> Config:
+        workspace = tmp_path_factory.mktemp("workspace")
+        (workspace / "cache").symlink_to(cache)
+        return configuration(workspace, **sections)
+
+    return make
+
+
+@pytest.fixture
+def config(make_config: Callable[..., Config]) -> Config:
+    return make_config()
+
+
+def sdk_rows(config: Config, project: str, view: str, key: str, ids: list[str]) -> list[Any]:
+    """Read rows of a view with the Feast SDK, the way its users do."""
+    from feature_repo.sdk import open_store, speaking_plainly
+
+    store = open_store(config.paths, project)
+    with speaking_plainly(config.paths):
+        names = [field.name for field in store.get_feature_view(view).features]
+        columns = store.get_online_features(
+            features=[f"{view}:{name}" for name in names],
+            entity_rows=[{key: each} for each in ids],
+        ).to_dict()
+    return [{name: columns[name][row] for name in names} for row in range(len(ids))]
+
+
+@pytest.fixture
+def read_with_sdk() -> Callable[..., list[Any]]:
+    return sdk_rows
