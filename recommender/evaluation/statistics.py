@@ -138,8 +138,10 @@ def _bca_levels(
 ) -> tuple[float, float]:
     """Return the quantiles of the draws at which the BCa interval ends."""
     plain = (1 - confidence) / 2, (1 + confidence) / 2
-    # Ties count half: of discrete draws many may equal the estimate.
-    below = float(np.mean(draws < estimate) + np.mean(draws == estimate) / 2)
+    # Ties count half: of discrete draws many equal the estimate, but for rounding, which differs
+    # from one processor to the next.
+    tied = np.isclose(draws, estimate, rtol=1e-12, atol=1e-12)
+    below = float(np.mean((draws < estimate) & ~tied) + np.mean(tied) / 2)
     spread = left_out.mean() - left_out
     scale = float((spread**2).sum()) ** 1.5
     if not 0 < below < 1 or scale == 0:
