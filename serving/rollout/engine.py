@@ -1,0 +1,285 @@
+"""Drives a rollout from phase to phase; killed at any point and started again, it ends well.
+
+    starting → stepping (5 → 25 → 50 → 100 %) → promoting → committing → promoted
+        └──────────┴──────────────┴───────────────┴──→ rolling_back → rolled_back
+
+The state is written before a phase begins, and every phase can be entered again. Until
+`committing`, nothing that people are served from is touched: a rollout that was cut off goes on,
+or is taken away without a trace. **The commit point is the registry's champion alias**, which
+moves atomically. Before it, everything can be given up. After it, what is served is made to
+follow; if that turns out to be impossible, the alias is moved back. So whatever happens, champion
+and live traffic come out of a restart as the same version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from recommender.config.rollout import RolloutConfig
+from recommender.errors import UserError
+from recommender.progress import Progress
+from serving.rollout import plan as planning
+from serving.rollout.analysis import Analysis, Verdict, analyse
+from serving.rollout.records import Journal, Record
+from serving.rollout.state import Phase, Rollouts, State
+from serving.rollout.target import CandidateError, Champions, Target, Traffic
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """Rolls a candidate out, against the champion.
+
+    Args:
+        target: where both are served.
+        champions: the registry.
+        rollouts: where states are kept.
+        config: steps and guardrails.
+        publish: brings the live features up to now; called once the candidate has won and
+            before a server of it reads them.
+        run_id: of the pipeline run, for the registry's history.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        champions: Champions,
+        rollouts: Rollouts,
+        config: RolloutConfig,
+        publish: Callable[[], None],
+        run_id: str = "",
+    ) -> None:
+        self._target = target
+        self._champions = champions
+        self._rollouts = rollouts
+        self._config = config
+        self._publish = publish
+        self._run_id = run_id
+
+    def settle(self) -> State | None:
+        """Finish what was cut off while it was being switched or taken away.
+
+        To be called before anything else looks at the champion or at what is served: after it,
+        they agree.
+
+        Returns:
+            the latest rollout that was brought to its end, or None.
+        """
+        settled = None
+        for state in self._rollouts.unfinished():
+            if state.phase in (Phase.COMMITTING, Phase.ROLLING_BACK):
+                settled = self._drive(state, None)
+        return settled
+
+    def serve(self, champion: str) -> None:
+        """Make sure that everybody gets the champion, after a reboot say.
+
+        Raises:
+            UserError: it can't be served; what is served stays as it is.
+        """
+        if self._target.live() != champion:
+            self._target.prepare(champion)
+            self._target.promote(champion)
+
+    def run(self, candidate: str, stable: str, traffic: Traffic) -> State:
+        """Roll a candidate out, or go on with its rollout where it was cut off.
+
+        Rollouts of other candidates that were cut off are rolled back first.
+
+        Args:
+            candidate: a version in the registry.
+            stable: the champion, which is being served.
+            traffic: users to judge by.
+
+        Returns:
+            the final state: promoted or rolled back.
+
+        Raises:
+            UserError: something other than the candidate is in the way (a full disk, a port, the
+                registry); champion and live traffic are as they were.
+        """
+        fingerprint = self._fingerprint(traffic)
+        state = None
+        for old in self._rollouts.unfinished():
+            same = (old.candidate, old.stable, old.fingerprint) == (candidate, stable, fingerprint)
+            if same and state is None:
+                state = old
+            else:
+                self._drive(self._moved(old, Phase.ROLLING_BACK, "superseded"), None)
+        if state is None:
+            plan = planning.plan(traffic.users, self._config)
+            state = self._rollouts.begin(candidate, stable, fingerprint, plan)
+        return self._drive(state, traffic)
+
+    def _drive(self, state: State, traffic: Traffic | None) -> State:
+        """Take the state to its end; on the way out of an error leave nothing running."""
+        try:
+            while not state.phase.final:
+                state = self._next(state, traffic)
+        except UserError as error:
+            self._give_up(state, error)
+            raise
+        except KeyboardInterrupt:
+            if state.phase is Phase.COMMITTING:
+                self._drive(state, traffic)  # a moment's work, and no place to stop at
+            else:
+                self._target.rollback()
+            raise
+        return state
+
+    def _next(self, state: State, traffic: Traffic | None) -> State:
+        """Do one phase's work (in `stepping`: one step's) and return the state after it."""
+        try:
+            match state.phase:
+                case Phase.STARTING:
+                    return self._start(state)
+                case Phase.STEPPING if traffic is not None:
+                    return self._step(state, traffic)
+                case Phase.PROMOTING:
+                    return self._prepare(state)
+                case Phase.COMMITTING:
+                    return self._commit(state)
+                case _:
+                    return self._roll_back(state)
+        except CandidateError as error:
+            return self._lose(state, str(error))
+
+    def _start(self, state: State) -> State:
+        plan = state.plan
+        if plan.steps:
+            self._serve_both(state)
+            return self._moved(state, Phase.STEPPING, f"{plan.steps[0].percent} %")
+        return self._lose(
+            state,
+            f"{plan.users} held-out users are too few for a canary: with "
+            f"{self._config.minimum_users_per_arm} users per arm it takes "
+            f"{planning.least_users(self._config)}",
+        )
+
+    def _serve_both(self, state: State) -> None:
+        self._target.start_stable(state.stable)
+        self._target.start_candidate(state.candidate)
+
+    def _step(self, state: State, traffic: Traffic) -> State:
+        """Give the candidate its share and watch it until there is a verdict."""
+        step = state.plan.steps[state.step]
+        self._serve_both(state)  # after a kill they may be gone
+        self._target.set_weight(step.percent)
+        journal = self._rollouts.journal(state)
+        records = journal.read()
+        while True:
+            here = sum(record.step == state.step for record in records)
+            left = traffic.users - len(records) - state.plan.least_after(state.step)
+            # The users planned for the step first; then, while it holds, a portion more.
+            wanted = min(step.users - here if here < step.users else step.least, left)
+            broken = ""
+            try:
+                self._watch(state, traffic, journal, records, wanted)
+            except CandidateError as error:
+                broken = str(error)
+            analysis = analyse(records, state.plan, state.step, self._config)
+            if broken:
+                analysis = replace(analysis, verdict=Verdict.ROLL_BACK, reason=broken)
+            state = state.judged(analysis)
+            if analysis.verdict is not Verdict.HOLD or wanted >= left:
+                return self._judge(state, analysis)
+            logger.info("%d %%: hold: %s", step.percent, analysis.reason)
+            self._rollouts.save(state)
+
+    def _watch(
+        self,
+        state: State,
+        traffic: Traffic,
+        journal: Journal,
+        records: list[Record],
+        users: int,
+    ) -> None:
+        """Send the requests of so many more users; put down what comes back, and add it."""
+        if users <= 0:
+            return
+        seen = {record.user for record in records}
+        progress = Progress(f"canary {state.plan.steps[state.step].percent} %", users)
+        for portion in traffic.observe(state.step, seen, users):
+            journal.append(portion)
+            records += portion
+            progress.advance(len(portion))
+            self._target.check()
+
+    def _judge(self, state: State, analysis: Analysis) -> State:
+        """Turn a step's verdict into a transition."""
+        percent = state.plan.steps[state.step].percent
+        if analysis.verdict is Verdict.ROLL_BACK:
+            return self._lose(state, f"at {percent} %: {analysis.reason}")
+        if analysis.verdict is Verdict.HOLD:
+            return self._lose(
+                state, f"at {percent} %: held, and no users are left: {analysis.reason}"
+            )
+        if state.step + 1 < len(state.plan.steps):
+            following = state.plan.steps[state.step + 1].percent
+            return self._moved(state, Phase.STEPPING, f"{following} %", step=state.step + 1)
+        return self._moved(state, Phase.PROMOTING, f"at {percent} %: {analysis.reason}")
+
+    def _prepare(self, state: State) -> State:
+        """Make everything ready that can fail, while all of it can still be given up."""
+        self._publish()
+        self._target.prepare(state.candidate)
+        return self._moved(state, Phase.COMMITTING, "switching the champion and the live traffic")
+
+    def _commit(self, state: State) -> State:
+        self._target.prepare(state.candidate)  # after a kill its server may be gone
+        reason = f"rollout {state.id}"
+        self._champions.promote(
+            state.candidate, run_id=self._run_id, reason=reason, over=state.stable
+        )
+        self._target.promote(state.candidate)
+        return self._moved(state, Phase.PROMOTED, "everybody gets it")
+
+    def _roll_back(self, state: State) -> State:
+        """Take the candidate away; if it was committed halfway, bring the champion back."""
+        if self._champions.champion() == state.candidate != state.stable:
+            self._champions.promote(
+                state.stable, run_id=self._run_id, reason=f"rollout {state.id} went back"
+            )
+        if self._target.live() == state.candidate != state.stable:
+            self._target.prepare(state.stable)
+            self._target.promote(state.stable)
+        self._target.rollback()
+        if state.lost:
+            self._champions.withdraw(state.candidate, run_id=self._run_id, reason=state.reason)
+        return self._moved(state, Phase.ROLLED_BACK, "the champion has all of the traffic")
+
+    def _give_up(self, state: State, error: UserError) -> None:
+        """After an error that isn't the candidate's: back to how it was, as far as that works.
+
+        What doesn't work now (the disk is full) is in the state on disk and is done by `settle`.
+        """
+        with suppress(UserError):
+            if state.phase is not Phase.ROLLING_BACK:
+                state = self._moved(state, Phase.ROLLING_BACK, f"broken off: {error.message}")
+            while not state.phase.final:
+                state = self._roll_back(state)
+        with suppress(UserError):
+            self._target.rollback()
+
+    def _lose(self, state: State, reason: str) -> State:
+        """Begin to roll back, because of what the candidate is."""
+        return self._moved(replace(state, lost=True), Phase.ROLLING_BACK, reason)
+
+    def _moved(self, state: State, phase: Phase, note: str, step: int | None = None) -> State:
+        """Write the transition, then return the state after it."""
+        state = state.moved(phase, note)
+        if step is not None:
+            state = replace(state, step=step)
+        if phase in (Phase.PROMOTING, Phase.ROLLING_BACK):
+            state = replace(state, reason=note)
+        self._rollouts.save(state)
+        logger.info("rollout %s: %s: %s", state.id, phase, note)
+        return state
+
+    def _fingerprint(self, traffic: Traffic) -> str:
+        told = f"{self._config.model_dump_json()}\0{traffic.fingerprint}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]

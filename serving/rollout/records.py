@@ -1,0 +1,109 @@
+"""What was seen of each request, in a journal that survives being killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from recommender.errors import StorageError
+
+
+class Arm(StrEnum):
+    """Who answered."""
+
+    STABLE = "stable"
+    CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One request and its answer.
+
+    Attributes:
+        user: a pseudonym.
+        step: index into the plan's steps.
+        arm: who answered, or should have.
+        version: of the model behind that arm.
+        status: of HTTP; 0 where no answer came.
+        latency_ms: as the client saw it.
+        hit: whether a success item was recommended; None where nothing followed that could tell,
+            and False where the request failed.
+        fallback: why the answer was made without a history, or None.
+        error: what was wrong with the answer, "" for a good one.
+    """
+
+    user: str
+    step: int
+    arm: Arm
+    version: str
+    status: int
+    latency_ms: float
+    hit: bool | None
+    fallback: str | None = None
+    error: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the request has failed."""
+        return bool(self.error)
+
+
+class Journal:
+    """Records of one rollout as JSON lines, appended and never changed.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write records to disk, in one go.
+
+        Raises:
+            StorageError: the disk is full or the folder can't be written.
+        """
+        lines = "".join(json.dumps(asdict(record), sort_keys=True) + "\n" for record in records)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._cut_torn_line()
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(lines)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
+
+    def read(self) -> list[Record]:
+        """Return all records, each user once, in the order in which they were written.
+
+        Raises:
+            StorageError: a line in the middle is damaged.
+        """
+        if not self._path.exists():
+            return []
+        *lines, torn = self._path.read_text(encoding="utf-8").split("\n")
+        del torn  # "" after a whole line; else the half line of a writer that was killed
+        found: dict[str, Record] = {}
+        try:
+            for line in lines:
+                told = json.loads(line)
+                record = Record(**{**told, "arm": Arm(told["arm"])})
+                found.setdefault(record.user, record)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StorageError(f"{self._path} is damaged: {error}") from error
+        return list(found.values())
+
+    def _cut_torn_line(self) -> None:
+        """Remove the half line of a writer that was killed, so that nothing is glued to it."""
+        if not self._path.exists():
+            return
+        content = self._path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            with self._path.open("r+b") as stream:
+                stream.truncate(content.rfind(b"\n") + 1)

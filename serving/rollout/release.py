@@ -1,0 +1,156 @@
+"""From a registered version to the endpoint of this machine: champion first, then the canary."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from feature_repo.locations import Lane, project_name
+from recommender.config import Config
+from recommender.errors import FeatureError
+from recommender.features.snapshots import up_to_now
+from recommender.privacy import pseudonyms
+from recommender.registry import Registry
+from recommender.tables import Tables
+from serving.rollout.baseline import register_baseline
+from serving.rollout.engine import Engine
+from serving.rollout.heldout import HeldOutUser, held_out
+from serving.rollout.local import LocalTarget
+from serving.rollout.records import Arm
+from serving.rollout.replay import Replay
+from serving.rollout.state import Phase, Rollouts, State
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    UNCHANGED = "unchanged"
+    """The version is the champion already."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What came of it.
+
+    Attributes:
+        outcome: how it ended.
+        reason: why, for people.
+        champion: version that is served now.
+        endpoint: base URL.
+        rollout: its final state; None where there was none.
+        users: the held-out users, in the order in which they were replayed.
+    """
+
+    outcome: Outcome
+    reason: str
+    champion: str
+    endpoint: str
+    rollout: State | None
+    users: tuple[HeldOutUser, ...]
+
+
+def rollouts_of(config: Config) -> Rollouts:
+    """Return the rollouts of a data set."""
+    return Rollouts(config.paths.serving / "rollouts")
+
+
+def release(
+    config: Config, tables: Tables, data_version: str, version: str, run_id: str
+) -> Release:
+    """Roll a version out on this machine, against whatever is champion.
+
+    Where nothing is served yet, popularity is deployed first. What an earlier call left undone
+    (it was killed) is finished or taken back before anything else.
+
+    Args:
+        config: the whole configuration.
+        tables: clean canonical tables.
+        data_version: of the tables.
+        version: in the registry, deployable.
+        run_id: of the pipeline run.
+
+    Raises:
+        UserError: something other than the candidate is in the way; what was served before still
+            is, and the champion is the same.
+    """
+    registry = Registry.of(config.paths)
+    fold = registry.lineage(version).folds[-1]
+    target = LocalTarget(
+        config, registry, project_name(config, "live"), project_name(config, "rehearsal")
+    )
+    publish = _once(lambda: _publish(config, tables, up_to_now(tables), "live"))
+    rollouts = rollouts_of(config)
+    engine = Engine(target, registry, rollouts, config.rollout, publish, run_id)
+    users = held_out(tables, config, fold, pseudonyms(config.paths.keys))
+    with rollouts.locked():
+        settled = engine.settle()
+        champion = registry.champion()
+        if champion is None:
+            champion = register_baseline(registry, tables, config, fold, data_version, run_id)
+            logger.info("nothing is served yet: popularity (%s) goes first", champion)
+            publish()
+            target.prepare(champion)
+            registry.promote(champion, run_id=run_id, reason="the first champion: popularity")
+        if champion == version or not _as_of(config, "live", users):
+            publish()
+        engine.serve(champion)
+        state = None
+        if settled and settled.candidate == version and (settled.lost or champion == version):
+            state = settled  # the decision was made, and only its execution was cut off
+        elif champion != version:
+            if _as_of(config, "rehearsal", users) != {fold.test_start}:
+                # Another run came in between, or the version is one of an earlier run.
+                _publish(config, tables, fold.test_start, "rehearsal")
+            arms = {champion: Arm.STABLE, version: Arm.CANDIDATE}
+            state = engine.run(version, champion, Replay(config, users, target.url, arms))
+        return _told(state, version, champion, target.url, users)
+
+
+def _told(
+    state: State | None, version: str, champion: str, url: str, users: tuple[HeldOutUser, ...]
+) -> Release:
+    """Say what came of it."""
+    if state is None:
+        reason = f"{version} is champion already; its features are up to now"
+        return Release(Outcome.UNCHANGED, reason, champion, url, None, users)
+    promoted = state.phase is Phase.PROMOTED
+    outcome = Outcome.PROMOTED if promoted else Outcome.ROLLED_BACK
+    serving = version if promoted else champion
+    return Release(outcome, state.reason, serving, url, state, users)
+
+
+def _as_of(config: Config, lane: Lane, users: tuple[HeldOutUser, ...]) -> set[int]:
+    """Return the moments (UTC ms) as of which a lane's features are; none if there aren't any."""
+    from feature_repo.online import OnlineFeatures
+
+    try:
+        with OnlineFeatures(config.paths, project_name(config, lane)) as features:
+            found = features.user_histories(user.user_id for user in users)
+    except FeatureError:
+        return set()
+    return {history.as_of_ms for history in found if history is not None}
+
+
+def _publish(config: Config, tables: Tables, as_of_ms: int, lane: Lane) -> None:
+    from feature_repo.store import publish
+
+    told = publish(config, tables, as_of_ms, lane)
+    logger.info("published %s users' features to %s", told.users, told.project)
+
+
+def _once(action: Callable[[], None]) -> Callable[[], None]:
+    """Return an action that does its work at the first call only; nothing changes in between."""
+    done: list[bool] = []
+
+    def act() -> None:
+        if not done:
+            action()
+            done.append(True)
+
+    return act

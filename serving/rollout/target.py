@@ -1,0 +1,120 @@
+"""What a rollout needs of the place where models are served, and of the traffic that it judges.
+
+Three kinds of places fit behind `Target`: processes on this machine (`serving.rollout.local`), an
+InferenceService, and a Git repository that a controller follows. The engine knows none of them.
+
+Every method can be called again after a kill and then finds done what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from typing import Protocol
+
+from recommender.errors import RolloutError
+from serving.rollout.records import Record
+
+
+class CandidateError(RolloutError):
+    """The candidate can't be served (broken, tampered with, crashes): it is rolled back."""
+
+
+class Target(Protocol):
+    """Where models are served. Versions are the registry's."""
+
+    def live(self) -> str | None:
+        """Return the version that everybody gets at this moment, or None if nobody gets any."""
+        ...
+
+    def start_stable(self, version: str) -> None:
+        """Make sure that the stable arm is served.
+
+        Raises:
+            ServingError: it can't be.
+        """
+        ...
+
+    def start_candidate(self, version: str) -> None:
+        """Make sure that the candidate's arm is ready beside the stable one, without traffic.
+
+        Raises:
+            CandidateError: it never becomes ready; the message says why.
+        """
+        ...
+
+    def set_weight(self, percent: int) -> None:
+        """Give the candidate's arm a share of the rollout's traffic, the stable arm the rest."""
+        ...
+
+    def check(self) -> None:
+        """Look at both arms.
+
+        Raises:
+            CandidateError: the candidate's arm is no longer there.
+            ServingError: the stable arm is no longer there.
+        """
+        ...
+
+    def prepare(self, version: str) -> None:
+        """Make a version ready to be what everybody gets; nobody gets it yet.
+
+        Raises:
+            CandidateError: it never becomes ready.
+        """
+        ...
+
+    def promote(self, version: str) -> None:
+        """Give a prepared version to everybody, at once, and end everything else."""
+        ...
+
+    def rollback(self) -> None:
+        """End both arms and whatever was prepared; what everybody gets stays as it is."""
+        ...
+
+
+class Traffic(Protocol):
+    """Users whose requests are split between the arms."""
+
+    @property
+    def users(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Says whether two traffics are the same users in the same order."""
+        ...
+
+    def observe(self, step: int, seen: Container[str], count: int) -> Iterator[list[Record]]:
+        """Send the requests of the next users and say what came back.
+
+        Args:
+            step: index of the rollout's step.
+            seen: pseudonyms of users who had their turn.
+            count: of users.
+
+        Yields:
+            records in portions, in the order of the users, one per user.
+
+        Raises:
+            ServingError: nothing can be reached at all, which is no arm's fault.
+        """
+        ...
+
+
+class Champions(Protocol):
+    """Who is champion. `recommender.registry.Registry` is one."""
+
+    def champion(self) -> str | None:
+        """Return the version that serves, or None before the first one."""
+        ...
+
+    def promote(
+        self, version: str, *, run_id: str = "", reason: str = "", over: str | None = "any"
+    ) -> None:
+        """Make a version the champion, atomically; only if `over` still is, unless it is "any"."""
+        ...
+
+    def withdraw(self, version: str, *, run_id: str = "", reason: str = "") -> None:
+        """Let a version be the candidate no longer."""
+        ...
