@@ -206,7 +206,7 @@ class LongFormat(Section):
 class ItemColumns(Section):
     """Raw columns of the catalogue. `title` and `text` may also be templates (`"{name}, {size}"`).
 
-    Where the catalogue is derived from the log: the most frequent cell, the median price.
+    Where the catalogue is derived from the log: what it said of the item first.
     """
 
     item: str
@@ -263,7 +263,7 @@ class UsersMapping(FilesConfig):
     """Attributes of users, from files of their own or, without `location`, from the log's rows."""
 
     location: str = ""
-    """As in the log; empty: the most frequent cell among the user's rows of the log."""
+    """As in the log; empty: the first cell among the user's rows of the log."""
     user: str
     """The column with the id that events name."""
     attributes: tuple[str, ...]

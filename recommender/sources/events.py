@@ -28,7 +28,7 @@ def map_events(raw: Raw, mapping: EventsMapping, report: IngestReport) -> tuple[
 
     Returns:
         the events, sorted by (time, event_id), with missing times last; and the raw rows they
-        are made of, in file order.
+        are made of, in the same order.
 
     Raises:
         SourceError: a column doesn't hold what it is mapped to, or no row is left.
@@ -61,7 +61,8 @@ def map_events(raw: Raw, mapping: EventsMapping, report: IngestReport) -> tuple[
             "propensity": _number(raw, columns.propensity, report),
         }
     ).cast(relaxed(EVENTS))
-    return table.take(_order(table, by_id=columns.event_id is not None)), raw
+    order = _order(table, by_id=columns.event_id is not None)
+    return table.take(order), raw.take(order)
 
 
 def _event_ids(raw: Raw, column: str | None) -> pa.ChunkedArray:

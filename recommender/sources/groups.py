@@ -1,4 +1,4 @@
-"""One row per item or user out of many: the most frequent cell, the median, the latest value."""
+"""One row per item or user out of many: what was said first, or the latest value."""
 
 from __future__ import annotations
 
@@ -11,49 +11,35 @@ import pyarrow.compute as pc
 
 from recommender.config.mapping import LongFormat
 from recommender.errors import SourceError
-from recommender.sources.convert import identifiers, numbers, texts
+from recommender.sources.convert import identifiers, texts
 from recommender.sources.raw import Raw
-from recommender.sources.report import IngestReport
 
 
-def summarised(
-    raw: Raw,
-    table: str,
-    key: str,
-    columns: Sequence[str],
-    medians: Sequence[str],
-    report: IngestReport,
-) -> Raw:
-    """Return one row per id, sorted by id.
+def first_seen(log: Raw, table: str, key: str, columns: Sequence[str]) -> Raw:
+    """Return one row per id, sorted by id: what the log said of it first.
+
+    The first cell and not the most frequent one, because what comes later in the log must not
+    change what is known of an item earlier: titles become text vectors, which models learn from.
 
     Args:
-        raw: rows of the event log.
+        log: rows of the event log in the order of time.
         table: what the rows are for: items or users.
         key: the column with the id; rows without one are left out.
-        columns: summarised by their most frequent cell that isn't missing; of equally frequent
-            ones the first.
-        medians: numbers, summarised by their median.
-        report: takes what isn't a number.
+        columns: summarised by their first cell that isn't missing.
     """
-    ids = identifiers(raw, key).to_pandas()
+    ids = identifiers(log, key).to_pandas()
     known = ids.notna().to_numpy()
     first = pd.Series(np.arange(len(ids)))[known].groupby(ids[known]).first().sort_index()
-    arrays = {key: pa.array(first.index, pa.string())}
+    arrays: dict[str, pa.ChunkedArray] = {
+        key: pa.chunked_array([pa.array(first.index, pa.string())])
+    }
     for name in columns:
-        cells = texts(raw, name).to_pandas()
-        pairs = pd.DataFrame({"id": ids, "cell": cells})[known & cells.notna().to_numpy()]
-        counts = (
-            pairs.groupby(["id", "cell"], sort=False)
-            .size()
-            .sort_values(ascending=False, kind="stable")
-        )
-        best = counts.reset_index().drop_duplicates("id").set_index("id")["cell"]
-        arrays[name] = pa.array(best.reindex(first.index), pa.string(), from_pandas=True)
-    for name in medians:
-        values = pd.Series(numbers(raw, name, report).to_numpy())
-        middle = values[known].groupby(ids[known]).median().reindex(first.index)
-        arrays[name] = pa.array(middle, pa.float64(), from_pandas=True)
-    return Raw(table, pa.table(arrays), raw.rows[first.to_numpy()], raw.files, raw.private)
+        column = log.columns[name]
+        present = known & ~column.is_null().to_numpy()
+        rows = pd.Series(np.flatnonzero(present)).groupby(ids[present].to_numpy()).first()
+        taken = rows.reindex(first.index)
+        arrays[name] = column.take(pa.array(taken, pa.int64(), from_pandas=True))
+    return Raw(table, pa.table(arrays), log.rows[first.to_numpy()], log.files, log.private)
 
 
 def widened(raw: Raw, key: str, long: LongFormat, properties: Sequence[str]) -> Raw:

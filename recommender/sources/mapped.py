@@ -11,7 +11,7 @@ from recommender.sources.archive import sha256
 from recommender.sources.catalogue import map_items, named_items
 from recommender.sources.events import map_events
 from recommender.sources.fetch import fetch
-from recommender.sources.groups import summarised, widened
+from recommender.sources.groups import first_seen, widened
 from recommender.sources.people import map_users
 from recommender.sources.raw import Raw, RawFiles
 from recommender.sources.report import IngestReport, SourceFile
@@ -71,8 +71,8 @@ class MappedFiles:
         raw = self.events.read(log_columns, private=user)
         events, log = map_events(raw, config.events, report)
         sold = named_items(events) if config.items.only_with_events else None
-        items = map_items(self._raw_items(log, report), config.items, sold, report)
-        users = map_users(events, self._raw_users(log, report), config.users, report)
+        items = map_items(self._raw_items(log), config.items, sold, report)
+        users = map_users(events, self._raw_users(log), config.users, report)
         tables = Tables(events, items, users)
         report.rows_kept = {name: getattr(tables, name).num_rows for name in report.rows_read}
         report.rows_kept["users"] = users.num_rows
@@ -87,25 +87,23 @@ class MappedFiles:
             needed += [self.config.users.user, *self.config.users.attributes]
         return needed
 
-    def _raw_items(self, log: Raw, report: IngestReport) -> Raw:
+    def _raw_items(self, log: Raw) -> Raw:
         mapping = self.config.items
         columns = mapping.columns
         if self.items is None:
-            medians = [columns.price] if columns.price is not None else []
-            frequent = [name for name in _beside_id(mapping) if name not in medians]
-            return summarised(log, "items", columns.item, frequent, medians, report)
+            return first_seen(log, "items", columns.item, _beside_id(mapping))
         wanted = _item_columns(mapping)
         if mapping.long is not None:
             raw = self.items.read(wanted)
             return widened(raw, columns.item, mapping.long, _beside_id(mapping))
         return self.items.read(wanted, frozenset(wanted) - {columns.item})
 
-    def _raw_users(self, log: Raw, report: IngestReport) -> Raw | None:
+    def _raw_users(self, log: Raw) -> Raw | None:
         mapping = self.config.users
         if mapping is None:
             return None
         if self.users is None:
-            return summarised(log, "users", mapping.user, mapping.attributes, (), report)
+            return first_seen(log, "users", mapping.user, mapping.attributes)
         wanted = [mapping.user, *mapping.attributes]
         user = frozenset({mapping.user})
         return self.users.read(wanted, frozenset(mapping.attributes) - user, private=user)

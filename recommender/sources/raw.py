@@ -60,6 +60,10 @@ class Raw:
             return self
         return replace(self, columns=self.columns.filter(pa.array(keep)), rows=self.rows[keep])
 
+    def take(self, order: pa.Array) -> Raw:
+        """Return the rows in another order, (R,) row numbers."""
+        return replace(self, columns=self.columns.take(order), rows=self.rows[order.to_numpy()])
+
     def place(self, index: int) -> str:
         """Say where row `index` of those that are left came from: file and row, from 1."""
         row = int(self.rows[index])

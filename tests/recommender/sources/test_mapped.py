@@ -140,21 +140,23 @@ def test_user_ids_are_not_shown_in_the_report(shop: Shop) -> None:
     assert report.dropped[0].example == "log.csv row 1: user = …"
 
 
-def test_a_derived_catalogue_takes_the_most_frequent_title_and_the_median_price(
-    shop: Shop,
-) -> None:
+def test_a_derived_catalogue_takes_what_the_log_said_first_of_an_item(shop: Shop) -> None:
     log = (
         "user,item,time,name,price,shelf\n"
-        "u,b,2024-01-01,Mug,1,kitchen\nu,b,2024-01-01,mug?,2,kitchen\nu,b,2024-01-01,mug?,9,\n"
-        "u,b,2024-01-01,Mug,,\nu,a,2024-01-01,,5,\nu,a,2024-01-01,,6,\n,,2024-01-01,lost,1,\n"
+        "u,b,2024-01-03,mug?,2,kitchen\nu,b,2024-01-04,mug?,9,hall\n"
+        "u,b,2024-01-01,Mug,,\nu,a,2024-01-01,,5,\nu,a,2024-01-02,,6,\n,,2024-01-01,lost,1,\n"
     )
     columns = {"item": "item", "title": "name", "price": "price", "categories": "shelf"}
-    tables, _ = read(shop(log, items={"location": "", "columns": columns}))
+    derived = {"location": "", "columns": columns}
+    tables, _ = read(shop(log, items=derived))
     assert tables.items.select(["item_id", "title", "price", "categories"]).to_pylist() == [
-        {"item_id": "a", "title": None, "price": 5.5, "categories": None},
-        # Two titles as frequent as each other: the one that came first.
+        {"item_id": "a", "title": None, "price": 5.0, "categories": None},
         {"item_id": "b", "title": "Mug", "price": 2.0, "categories": ["kitchen"]},
     ]
+    later = log + "u,b,2024-02-01,MUG new,7,bath\n" * 9
+    assert read(shop(later, items=derived))[0].items.equals(tables.items), (
+        "nothing reads the future"
+    )
 
 
 def test_attributes_of_users_come_from_their_file_or_from_the_log(
@@ -175,7 +177,7 @@ def test_attributes_of_users_come_from_their_file_or_from_the_log(
     ]
     log = "user,item,time,city\nu,i,2024-01-01,Rome\nu,i,2024-01-01,Oslo\nu,i,2024-01-01,Oslo\n"
     tables, _ = read(shop(log, users={"user": "user", "attributes": ["city"]}))
-    assert tables.users.to_pylist() == [{"user_id": "u", "attributes": [("city", "Oslo")]}]
+    assert tables.users.to_pylist() == [{"user_id": "u", "attributes": [("city", "Rome")]}]
 
 
 def test_texts_are_put_together_by_template(shop: Shop) -> None:
