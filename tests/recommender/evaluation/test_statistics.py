@@ -50,6 +50,21 @@ def test_intervals_are_those_of_scipy() -> None:
         assert abs(ours.high[0] - theirs.high) < 0.04 * width, name
 
 
+def test_skewed_metrics_of_few_users_are_corrected_as_scipy_does() -> None:
+    values = np.random.default_rng(6).lognormal(0, 1.2, (30, 1, 1))
+    ours = bootstrap(values, resamples=60_000).mean(0)
+    theirs, plain = (
+        scipy.stats.bootstrap(
+            (values[:, 0, 0],), np.mean, n_resamples=60_000, method=method, rng=5, batch=5000
+        ).confidence_interval
+        for method in ("BCa", "percentile")
+    )
+    width = theirs.high - theirs.low
+    assert abs(ours.low[0] - theirs.low) < 0.015 * width
+    assert abs(ours.high[0] - theirs.high) < 0.03 * width  # the far tail is noisier
+    assert theirs.high - plain.high > 0.05 * width  # so the correction matters here
+
+
 def test_the_intervals_keep_their_level() -> None:
     random = np.random.default_rng(11)
     trials, inside, sides = 400, 0, [0, 0]
