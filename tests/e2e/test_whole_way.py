@@ -91,7 +91,7 @@ def test_the_same_input_and_seed_give_the_same_model_and_nothing_is_deployed_twi
 
 def test_a_rejected_candidate_is_registered_as_rejected_and_changes_nothing_else(shop, first_run):
     before = shop.registered()
-    told = shop.run("evaluation.gate.minimum_gain_over_popularity=0.9", "seed=8")
+    told = shop.run("evaluation.gate.minimum_gain=0.9", "seed=8")
     assert told.returncode == 0, told.stdout + told.stderr
     assert shop.step("gate")["summary"]["verdict"] == "fail"
     assert not (shop.last_run / "steps" / "deploy.json").exists()
