@@ -1,9 +1,10 @@
 """How good a model is, how sure we are of it, and whether that is enough.
 
-frozen      the requests that every model is scored on
-score       models → top lists → metrics per request → metrics per user
-statistics  metrics per user → intervals of means and differences
-evidence    all of that for one candidate and its rivals, as it is written down
-gate        evidence → verdict
-report      evidence and verdict → one page for people
+freeze, frozen   the requests that every model is scored on: making them, keeping them
+score, metrics   models → top lists → metrics per request → metrics per user
+statistics       metrics per user → intervals of means and differences
+panel, assess    one candidate, its rivals and the champion, measured together
+evidence         all of that as it is written down
+rules, gate      evidence → verdict
+picture, report  evidence and verdict → one page for people
 """
