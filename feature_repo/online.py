@@ -203,11 +203,25 @@ class OnlineFeatures:
         return f"{self._project}_user_sequence"
 
     def _query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        store = getattr(self._local, "store", None)
-        if store is None:
-            # One connection per thread: readers don't wait for each other.
-            store = self._local.store = connect(self._path)
-            with self._lock:
-                self._opened.append(store)
         with readable(self._path):
-            return store.execute(statement, values).fetchall()
+            return self._store().execute(statement, values).fetchall()
+
+    def _store(self) -> sqlite3.Connection:
+        """Return this thread's own connection: readers don't wait for each other.
+
+        It is opened anew when another file has taken the store's place: an open connection
+        would go on reading the one that was moved away.
+        """
+        try:
+            found = self._path.stat()
+        except OSError:
+            self._local.file = None
+            return connect(self._path)  # says that there is none, and what to do
+        file = (found.st_dev, found.st_ino)
+        if getattr(self._local, "file", None) != file:
+            self._local.store = connect(self._path)
+            self._local.file = file
+            with self._lock:
+                self._opened.append(self._local.store)
+        store: sqlite3.Connection = self._local.store
+        return store

@@ -150,6 +150,19 @@ def test_the_reader_starts_without_feast():
     assert ran.stdout.strip() == ""
 
 
+def test_a_store_that_was_moved_away_and_made_anew_is_noticed(config):
+    publish(config, tables([("u", "a", "click", 1)]), 5, "live")
+    path = online_db(config.paths)
+    with OnlineFeatures(config.paths, "by_hand") as opened:
+        assert opened.user_history("u").as_of_ms == 5
+        for each in path.parent.glob("online.db*"):
+            each.rename(each.with_name(f"old-{each.name}"))
+        with pytest.raises(FeatureError, match="no feature store"):
+            opened.user_history("u")
+        publish(config, tables([("u", "a", "click", 1)]), 6, "live")
+        assert opened.user_history("u").as_of_ms == 6
+
+
 def test_no_store_is_said_with_its_place(config):
     with pytest.raises(FeatureError, match=f"no feature store at {online_db(config.paths)}"):
         OnlineFeatures(config.paths, "by_hand")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -263,6 +264,17 @@ def test_readers_never_wait_long_and_never_see_half_a_publication(config):
     assert len(slowest) > 100
     # SQLite would make a locked-out reader wait for seconds.
     assert max(slowest) < 5
+
+
+def test_publications_at_the_same_time_wait_for_each_other(config):
+    made = tables(EVENTS, ITEMS)
+    publish(config, made, 2_000, "live")
+    with ThreadPoolExecutor(4) as pool:
+        lanes = ["live", "rehearsal"] * 3
+        reports = list(pool.map(lambda lane: publish(config, made, 4_000, lane), lanes))
+    assert [report.users for report in reports] == [2] * 6
+    wanted = {"u1": (("a", "b"), 4_000), "u2": (("c",), 4_000)}
+    assert histories(config, "live") == histories(config, "rehearsal") == wanted
 
 
 KILLED = """
