@@ -1,0 +1,1 @@
+"""Train: a data set in, trained models out."""

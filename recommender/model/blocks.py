@@ -1,0 +1,115 @@
+"""The body: pre-norm causal blocks whose attention sees how far apart two events are.
+
+Shape letters: B sequences, S states, D width, H heads, K width of a head (D / H), F width of the
+feed-forward part.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recommender.model.times import BUCKETS, duration_buckets
+
+DISTANCES = 32
+
+
+def distance_buckets(distances: Tensor) -> Tensor:
+    """Return a bucket per number of events in between: exact up to 8, then quarter octaves."""
+    far = 8 + 4 * torch.log2(distances.clamp(min=8).to(torch.float32) / 8)
+    return torch.where(distances < 8, distances, far.long()).clamp(max=DISTANCES - 1)
+
+
+class RelativeBias(nn.Module):
+    """What attention adds to its logits for the distance of two events, in time and in places.
+
+    Learned per head, by bucket (Raffel et al. 2020, "Exploring the limits of transfer learning",
+    §2.1, for places; the same idea for time as in Zhai et al. 2024, "Actions speak louder than
+    words", §3.2).
+
+    Args:
+        heads: H.
+        time_bias: whether time counts, too.
+    """
+
+    def __init__(self, heads: int, *, time_bias: bool) -> None:
+        super().__init__()
+        self.place = nn.Embedding(DISTANCES, heads)
+        nn.init.zeros_(self.place.weight)
+        self.time = nn.Embedding(BUCKETS, heads) if time_bias else None
+        if self.time is not None:
+            nn.init.zeros_(self.time.weight)
+
+    def forward(self, times_BT: Tensor) -> Tensor:
+        """Return the bias, -inf where a state would see a later one, (B or 1, H, S, S).
+
+        Args:
+            times_BT: of the events, UTC milliseconds; state 0 is the start token, which has no
+                time and is as far from everything as bucket 0 says.
+        """
+        states = times_BT.shape[1] + 1
+        places_S = torch.arange(states, device=times_BT.device)
+        distances_SS = places_S[:, None] - places_S[None, :]
+        bias_BSSH = self.place(distance_buckets(distances_SS.clamp(min=0)))[None]
+        if self.time is not None:
+            apart_BTT = duration_buckets(times_BT[:, :, None] - times_BT[:, None, :])
+            bias_BSSH = bias_BSSH + self.time(nn.functional.pad(apart_BTT, (1, 0, 1, 0)))
+        bias_BHSS: Tensor = bias_BSSH.permute(0, 3, 1, 2)
+        return bias_BHSS.masked_fill(distances_SS < 0, float("-inf"))
+
+
+class Block(nn.Module):
+    """Causal self-attention and a gated feed-forward part, each behind a norm.
+
+    RMSNorm: Zhang & Sennrich 2019; SwiGLU: Shazeer 2020, "GLU variants improve Transformer".
+
+    Args:
+        width: D.
+        heads: H.
+        dropout: on attention weights and on what each part adds to the stream.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.attention_norm = nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.feed = FeedForward(width, dropout)
+
+    def forward(self, x_BSD: Tensor, bias_BHSS: Tensor) -> Tensor:
+        """Return the stream after this block, (B, S, D)."""
+        batch, states, width = x_BSD.shape
+        qkv_BS3HK = self.qkv(self.attention_norm(x_BSD)).view(batch, states, 3, self.heads, -1)
+        q_BHSK, k_BHSK, v_BHSK = qkv_BS3HK.permute(2, 0, 3, 1, 4)
+        drop = self.dropout if self.training else 0.0
+        mixed_BHSK = nn.functional.scaled_dot_product_attention(
+            q_BHSK, k_BHSK, v_BHSK, bias_BHSS, drop
+        )
+        mixed_BSD = mixed_BHSK.transpose(1, 2).reshape(batch, states, width)
+        x_BSD = x_BSD + nn.functional.dropout(self.out(mixed_BSD), self.dropout, self.training)
+        fed_BSD: Tensor = self.feed(x_BSD)
+        return fed_BSD
+
+
+class FeedForward(nn.Module):
+    """A residual SwiGLU behind a norm.
+
+    Args:
+        width: D; the hidden width F is 2 D.
+        dropout: on what is added to the stream.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.norm = nn.RMSNorm(width)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(2 * width, width, bias=False)
+
+    def forward(self, x_XD: Tensor) -> Tensor:
+        """Return the stream after this part; any leading shape."""
+        gate_XF, value_XF = self.up(self.norm(x_XD)).chunk(2, dim=-1)
+        added_XD = self.down(nn.functional.silu(gate_XF) * value_XF)
+        return x_XD + nn.functional.dropout(added_XD, self.dropout, self.training)

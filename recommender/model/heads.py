@@ -1,0 +1,223 @@
+"""What the model answers: a query for the catalogue, a bonus for repeats, and the next action.
+
+Shape letters: C contexts (requests), I items, D width, A action codes, F popularity features,
+B sequences, T events, P (context, item) pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recommender.model.blocks import DISTANCES, FeedForward, distance_buckets
+from recommender.model.inputs import RequestInputs
+from recommender.model.times import BUCKETS, duration_buckets
+
+_COUNTS = 16
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Moments of asking, within a batch of sequences.
+
+    Attributes:
+        row: the sequence, (C,) int64.
+        position: how many of its events lie strictly before the moment (0: none), (C,) int64.
+        now: UTC milliseconds, (C,) int64.
+    """
+
+    row: Tensor
+    position: Tensor
+    now: Tensor
+
+    def __len__(self) -> int:
+        return len(self.now)
+
+    def of(self, rows: Tensor) -> Contexts:
+        """Return some of the contexts."""
+        return Contexts(self.row[rows], self.position[rows], self.now[rows])
+
+    def last(self, times_BT: Tensor) -> Tensor:
+        """Return the time of the last event before each moment; any where there is none, (C,)."""
+        return (
+            self.now
+            if not times_BT.shape[1]
+            else times_BT[self.row, (self.position - 1).clamp(min=0)]
+        )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The distinct items in the history of each context.
+
+    Attributes:
+        context: rows of the contexts, ascending, (P,) int64.
+        item: catalogue rows, (P,) int64.
+        event: the item's last event before the context, (P,) int64, a place in its sequence.
+        count: its events before the context, (P,) int64.
+    """
+
+    context: Tensor
+    item: Tensor
+    event: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, items_BT: Tensor, contexts: Contexts) -> Pairs:
+        """Find them.
+
+        Args:
+            items_BT: catalogue rows; padded places lie at or behind every context's position.
+            contexts: the moments.
+        """
+        events = items_BT.shape[1]
+        places_T = torch.arange(events, device=items_BT.device)
+        same_BTT = items_BT[:, :, None] == items_BT[:, None, :]
+        later_TT = places_T[None, :] > places_T[:, None]
+        # An event stands for its item if the item's next event is not before the context.
+        next_BT = (
+            torch.where(same_BTT & later_TT, places_T, events).amin(dim=2) if events else items_BT
+        )
+        count_BT = (same_BTT & ~later_TT).sum(dim=2)
+        position_C1 = contexts.position[:, None]
+        stands_CT = (places_T < position_C1) & (next_BT[contexts.row] >= position_C1)
+        context_P, event_P = stands_CT.nonzero(as_tuple=True)
+        row_P = contexts.row[context_P]
+        return cls(context_P, items_BT[row_P, event_P], event_P, count_BT[row_P, event_P])
+
+
+class RequestHead(nn.Module):
+    """Turns the state after the last event, and what is known of the request, into a query.
+
+    Args:
+        width: D.
+        dropout: on what each part adds.
+        request_time: whether the moment of asking counts.
+    """
+
+    def __init__(self, width: int, dropout: float, *, request_time: bool) -> None:
+        super().__init__()
+        self.inputs = RequestInputs(width) if request_time else None
+        self.feed = FeedForward(width, dropout)
+        self.norm = nn.RMSNorm(width)
+
+    def forward(self, state_CD: Tensor, times_BT: Tensor, contexts: Contexts) -> Tensor:
+        """Return the queries, (C, D)."""
+        if self.inputs is not None:
+            last_C = contexts.last(times_BT)
+            state_CD = state_CD + self.inputs(contexts.now, last_C, contexts.position == 0)
+        query_CD: Tensor = self.norm(self.feed(state_CD))
+        return query_CD
+
+
+class Popularity(nn.Module):
+    """Where a query starts from: how popular each item is, ever and lately, plus a learned rest.
+
+    An item that was never seen in training has the floor that smoothed counts give to a count
+    of nought, and no learned rest.
+
+    Args:
+        popularity_IF: log popularity of each item as of the cut, at several memory lengths.
+        known_I: whether the item was seen in training.
+    """
+
+    popularity_IF: Tensor
+    known_I: Tensor
+
+    def __init__(self, popularity_IF: Tensor, known_I: Tensor) -> None:
+        super().__init__()
+        items, features = popularity_IF.shape
+        self.register_buffer("popularity_IF", popularity_IF)
+        self.register_buffer("known_I", known_I.to(torch.float32))
+        self.weight_F = nn.Parameter(torch.full((features,), 1 / features))
+        self.rest_I = nn.Parameter(torch.zeros(items))
+
+    def forward(self, popularity_XNF: Tensor | None = None, rows_N: Tensor | None = None) -> Tensor:
+        """Return the logits of the catalogue as of the cut, (I,).
+
+        Args:
+            popularity_XNF: the popularity at other moments, of the items `rows_N`.
+            rows_N: catalogue rows.
+
+        Returns:
+            (I,); with arguments (X, N).
+        """
+        rest_I = self.known_I * self.rest_I
+        if popularity_XNF is None or rows_N is None:
+            return self.popularity_IF @ self.weight_F + rest_I
+        return popularity_XNF @ self.weight_F + rest_I[rows_N]
+
+
+class Repeats(nn.Module):
+    """What being in the history already adds to an item's logit.
+
+    A sum of learned values by time since the item's last event, by events since, and by how
+    often it occurred; how much this user repeats and how much this item is repeated are read
+    from the query and from the item's vector.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int, *, time: bool) -> None:
+        super().__init__()
+        self.ago = nn.Embedding(BUCKETS, 1) if time else None
+        self.since = nn.Embedding(DISTANCES, 1)
+        self.count = nn.Embedding(_COUNTS, 1)
+        for embedding in (self.ago, self.since, self.count):
+            if embedding is not None:
+                nn.init.zeros_(embedding.weight)
+        self.query_D = nn.Parameter(torch.zeros(width))
+        self.item_D = nn.Parameter(torch.zeros(width))
+
+    def forward(
+        self, pairs: Pairs, contexts: Contexts, times_BT: Tensor, query_CD: Tensor, items_ID: Tensor
+    ) -> Tensor:
+        """Return what is added to the logits of `pairs`, (P,).
+
+        Args:
+            pairs: of the contexts and the items of their histories.
+            contexts: the moments.
+            times_BT: of the events, UTC milliseconds.
+            query_CD: of the contexts.
+            items_ID: the item vectors.
+        """
+        position_P = contexts.position[pairs.context]
+        added_P: Tensor = (
+            self.since(distance_buckets(position_P - 1 - pairs.event))[:, 0]
+            + self.count(_count_buckets(pairs.count))[:, 0]
+            + (query_CD @ self.query_D)[pairs.context]
+            + (items_ID @ self.item_D)[pairs.item]
+        )
+        if self.ago is not None:
+            last_P = times_BT[contexts.row[pairs.context], pairs.event]
+            ago_P = contexts.now[pairs.context] - last_P
+            added_P = added_P + self.ago(duration_buckets(ago_P))[:, 0]
+        return added_P
+
+
+class ActionHead(nn.Module):
+    """What the user does with an item put in front of them.
+
+    Args:
+        actions: number of event types, A.
+        width: D.
+    """
+
+    def __init__(self, actions: int, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(3 * width, width)
+        self.out = nn.Linear(width, actions)
+
+    def forward(self, query_XD: Tensor, item_XD: Tensor) -> Tensor:
+        """Return the logits of the event types (code - 1), (X, A); any leading shape X."""
+        joined = torch.cat([query_XD, item_XD, query_XD * item_XD], dim=-1)
+        logits_XA: Tensor = self.out(nn.functional.silu(self.hidden(joined)))
+        return logits_XA
+
+
+def _count_buckets(counts: Tensor) -> Tensor:
+    """Return half octaves of a count, 0 for one."""
+    return (2 * torch.log2(counts.to(torch.float32))).long().clamp(max=_COUNTS - 1)

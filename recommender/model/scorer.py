@@ -1,0 +1,139 @@
+"""The Transformer behind `recommender.scoring.Scorer`.
+
+Shape letters: B histories, T events in the longest of them, C contexts (one per history),
+I items, K items of one question, A event types.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recommender.config.model import ModelConfig
+from recommender.features.sequences import Catalogue, Histories
+from recommender.model.heads import Contexts
+from recommender.model.padded import Padded, tensor
+from recommender.model.transformer import UnifiedTransformer
+from recommender.scoring import Floats
+
+_STATES_AT_ONCE = 16_384
+_LOGITS_AT_ONCE = 2**24
+
+
+class TransformerScorer:
+    """Scores the catalogue, and the actions on chosen items, by a trained Transformer.
+
+    Histories longer than `config.history` are cut to their most recent events. The number of
+    threads is the caller's business.
+
+    Args:
+        module: trained; it is put into evaluation mode.
+        catalogue: the items, in the order of the module's rows.
+    """
+
+    kind: ClassVar[str] = "transformer"
+
+    def __init__(self, module: UnifiedTransformer, catalogue: Catalogue) -> None:
+        if len(module.tower.text_IV) != len(catalogue):
+            raise ValueError(f"{len(module.tower.text_IV)} rows for {len(catalogue)} items")
+        self.module = module.eval()
+        self._catalogue = catalogue
+        with torch.inference_mode():
+            self._items_ID = module.item_vectors()
+            self._base_I = module.popularity()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that it ranks."""
+        return self._catalogue
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return the logit of every item, (B, I)."""
+        scores_BI = np.empty((len(histories), len(self._catalogue)), np.float32)
+        for rows, padded, contexts in self._batches(histories):
+            with torch.inference_mode():
+                logits = self.module.catalogue_logits(
+                    self._items_ID, self._base_I, padded, contexts
+                )
+            scores_BI[rows] = logits.numpy()
+        return scores_BI
+
+    def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
+        """Return how likely each event type is for items put in front of the users.
+
+        Args:
+            histories: B histories.
+            items: catalogue rows, (B, K).
+
+        Returns:
+            (B, K, A), summing to one over the event types, in the order of `actions.types`.
+        """
+        types = self.module.action.out.out_features
+        probabilities = np.empty((*items.shape, types), np.float32)
+        for rows, padded, contexts in self._batches(histories):
+            asked_CK = torch.from_numpy(np.asarray(items[rows], np.int64))
+            with torch.inference_mode():
+                logits = self.module.action_logits(self._items_ID, padded, contexts, asked_CK)
+            probabilities[rows] = logits.softmax(dim=-1).numpy()
+        return probabilities
+
+    def _batches(self, histories: Histories) -> list[tuple[NDArray[np.int64], Padded, Contexts]]:
+        """Cut histories to the limit and group those of like length."""
+        lengths = np.minimum(histories.lengths, self.module.config.history)
+        order = np.argsort(lengths, kind="stable")
+        most = max(1, _LOGITS_AT_ONCE // max(1, len(self._catalogue)))
+        batches, start = [], 0
+        while start < len(order):
+            stop = start + 1
+            while (
+                stop < len(order)
+                and stop - start < most
+                and (lengths[order[stop]] + 1) * (stop + 1 - start) <= _STATES_AT_ONCE
+            ):
+                stop += 1
+            rows = order[start:stop]
+            batches.append((rows, *_asked(histories, rows, lengths[rows])))
+            start = stop
+        return batches
+
+    def settings(self) -> dict[str, Any]:
+        """Return the shape."""
+        return {
+            "config": self.module.config.model_dump(mode="json"),
+            "actions": self.module.action.out.out_features,
+            "repeats": self.module.repeats is not None,
+        }
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return every parameter and buffer by its name in the module."""
+        state = self.module.state_dict()
+        return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in state.items()}
+
+    @classmethod
+    def restore(
+        cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
+    ) -> Self:
+        """Make the scorer again from what `settings` and `weights` returned."""
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
+        module = UnifiedTransformer(
+            ModelConfig.model_validate(settings["config"]),
+            int(settings["actions"]),
+            tensors["tower.text_IV"],
+            tensors["tower.known_I"],
+            tensors["popularity.popularity_IF"],
+            repeats=bool(settings["repeats"]),
+        )
+        module.load_state_dict(tensors)
+        return cls(module, catalogue)
+
+
+def _asked(
+    histories: Histories, rows: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[Padded, Contexts]:
+    """Return some histories, cut to their most recent events, each asked at its end."""
+    start = histories.offsets[1:][rows] - lengths
+    contexts = Contexts(torch.arange(len(rows)), tensor(lengths), tensor(histories.now[rows]))
+    return Padded.cut(histories, start, lengths), contexts

@@ -1,0 +1,127 @@
+"""The unified Transformer: one body, two answers (which item is next; what is done with an item).
+
+It knows nothing of training or devices: tensors in, tensors out.
+
+Shape letters: B sequences, T events, S = T + 1 states, C contexts, I items, D width, V text
+components, F popularity features, P (context, item) pairs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recommender.config.model import ModelConfig
+from recommender.model.blocks import Block, RelativeBias
+from recommender.model.heads import ActionHead, Contexts, Pairs, Popularity, Repeats, RequestHead
+from recommender.model.inputs import EventInputs, ItemTower
+from recommender.model.padded import Padded
+
+
+class UnifiedTransformer(nn.Module):
+    """History → which item comes next, and what is done with it.
+
+    Args:
+        config: shape and switches.
+        actions: number of event types.
+        repeats: whether items may be recommended again (then the history earns a bonus).
+        text_IV: whitened text vectors of the catalogue.
+        known_I: whether each item was seen in training.
+        popularity_IF: log popularity as of the cut, see `Popularity`.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        actions: int,
+        text_IV: Tensor,
+        known_I: Tensor,
+        popularity_IF: Tensor,
+        *,
+        repeats: bool,
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.tower = ItemTower(text_IV, known_I, width, config.id_dropout)
+        self.inputs = EventInputs(actions, width)
+        self.drop = nn.Dropout(config.dropout)
+        self.bias = RelativeBias(config.heads, time_bias=config.time_bias)
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, config.dropout) for _ in range(config.layers)
+        )
+        self.request = RequestHead(width, config.dropout, request_time=config.request_time)
+        self.log_scale = nn.Parameter(torch.tensor(width**-0.5).log())
+        self.popularity = Popularity(popularity_IF, known_I)
+        self.repeats = Repeats(width, time=config.request_time) if repeats else None
+        self.action = ActionHead(actions, width)
+
+    def item_vectors(self) -> Tensor:
+        """Return the vectors of the catalogue, (I, D)."""
+        vectors: Tensor = self.tower()
+        return vectors
+
+    def states(self, items_ID: Tensor, histories: Padded) -> Tensor:
+        """Read histories; state s has seen the first s events, (B, S, D).
+
+        Args:
+            items_ID: from `item_vectors`.
+            histories: B of them.
+        """
+        x_BSD: Tensor = self.drop(self.inputs(items_ID, histories))
+        bias_BHSS = self.bias(histories.times)
+        for block in self.blocks:
+            x_BSD = block(x_BSD, bias_BHSS)
+        return x_BSD
+
+    def queries(self, items_ID: Tensor, histories: Padded, contexts: Contexts) -> Tensor:
+        """Return what is asked for at every context, (C, D).
+
+        Args:
+            items_ID: from `item_vectors`.
+            histories: B of them.
+            contexts: moments within them.
+        """
+        states_BSD = self.states(items_ID, histories)
+        state_CD = states_BSD[contexts.row, contexts.position]
+        query: Tensor = self.request(state_CD, histories.times, contexts)
+        return query
+
+    def scaled(self, query_CD: Tensor) -> Tensor:
+        """Return queries whose dot product with an item vector is a logit, (C, D)."""
+        return query_CD * self.log_scale.exp()
+
+    def catalogue_logits(
+        self, items_ID: Tensor, base_I: Tensor, histories: Padded, contexts: Contexts
+    ) -> Tensor:
+        """Return the logit of every item for every context, (C, I).
+
+        Args:
+            items_ID: from `item_vectors`.
+            base_I: from `popularity`.
+            histories: B of them.
+            contexts: moments within them.
+        """
+        query_CD = self.queries(items_ID, histories, contexts)
+        logits_CI = torch.addmm(base_I, self.scaled(query_CD), items_ID.T)
+        if self.repeats is not None:
+            pairs = Pairs.of(histories.items, contexts)
+            added_P = self.repeats(pairs, contexts, histories.times, query_CD, items_ID)
+            logits_CI[pairs.context, pairs.item] += added_P
+        return logits_CI
+
+    def action_logits(
+        self, items_ID: Tensor, histories: Padded, contexts: Contexts, asked_CK: Tensor
+    ) -> Tensor:
+        """Return the logits of the event types for items put in front of the users, (C, K, A).
+
+        Args:
+            items_ID: from `item_vectors`.
+            histories: B of them.
+            contexts: moments within them.
+            asked_CK: catalogue rows, K per context.
+        """
+        query_CD = self.queries(items_ID, histories, contexts)
+        query_CKD = query_CD[:, None, :].expand(-1, asked_CK.shape[1], -1)
+        logits: Tensor = self.action(query_CKD, items_ID[asked_CK])
+        return logits

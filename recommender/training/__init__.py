@@ -1,0 +1,1 @@
+"""Training: examples, losses, the loop, and checkpoints that survive a kill."""

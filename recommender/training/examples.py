@@ -1,0 +1,173 @@
+"""What the model is trained on: moments of asking, what lay strictly before, and what came next.
+
+A *context* is a moment at which something happened to a user; what it may read is the user's
+history strictly before that moment (`recommender.features.sequences`), so the lines of one basket
+are targets of one shared context and never inputs of each other. Contexts live in *windows*: at
+most `limit` consecutive events of one user. A longer history is cut into windows that overlap by
+half, and a context belongs to the first window that reaches it, so it reads at least half a window.
+
+Shape letters: E events, W windows, C contexts, N item targets, M action targets, X slices of
+time, I items, F lengths of memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.config.actions import ActionsConfig
+from recommender.errors import TrainingError
+from recommender.features.sequences import EventLog, Ints
+from recommender.training.popularity import log_popularity
+
+SLICES = 32
+MEMORIES = (None, 0.1, 0.01)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Windows, contexts and targets, each sorted by the one before it.
+
+    Attributes:
+        history: the events that windows are cut from.
+        window_start: first event of each window, a row of `history`, (W,).
+        window_length: events of each window, (W,).
+        context_offsets: contexts of window w are `[offsets[w], offsets[w + 1])`, (W + 1,).
+        position: events of the window that lie before the context, (C,).
+        now: moment of the context, UTC milliseconds, (C,).
+        slice: row of `popularity` that was known at the context, (C,).
+        item_offsets: item targets of context c, (C + 1,).
+        item: catalogue rows, distinct per context, (N,) int32.
+        weight: of each item target, (N,) float32.
+        action_offsets: action targets of context c, (C + 1,).
+        action_item: catalogue rows, (M,) int32.
+        action: event-type codes, 1 …, (M,) int8.
+        popularity: log popularity of each item at the start of each slice, (X, I, F) float32.
+        latest: the same at the cut, (I, F) float32.
+        known: whether an item has a history event before the cut, (I,) bool.
+        exclude_seen: whether items of the history are never recommended again.
+    """
+
+    history: EventLog
+    window_start: Ints
+    window_length: Ints
+    context_offsets: Ints
+    position: Ints
+    now: Ints
+    slice: Ints
+    item_offsets: Ints
+    item: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    action_offsets: Ints
+    action_item: NDArray[np.int32]
+    action: NDArray[np.int8]
+    popularity: NDArray[np.float32]
+    latest: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    exclude_seen: bool
+
+    @classmethod
+    def build(
+        cls, log: EventLog, cut: int, items: int, actions: ActionsConfig, limit: int, other: float
+    ) -> Examples:
+        """Make the examples of everything before a cut.
+
+        Args:
+            log: events of all types.
+            cut: nothing at or after this moment (ms) is read.
+            items: I.
+            actions: which types make history, and whether items are taken repeatedly.
+            limit: most events of a window.
+            other: weight of item targets that are history, but no success.
+
+        Raises:
+            TrainingError: before the cut, no user did two things at different times.
+        """
+        past = log.before(cut)
+        history = past.of_types(actions.histories, actions)
+        if not len(history):
+            raise TrainingError(
+                f"no event of the types {', '.join(actions.histories)} lies before the cut",
+                "check actions.history and the shares in split",
+            )
+        user_E = past.user_of_event
+        new_E = np.ones(len(past), bool)
+        new_E[1:] = (np.diff(user_E) != 0) | (np.diff(past.times) != 0)
+        context_E = np.cumsum(new_E) - 1
+        user_C, now_C = user_E[new_E], past.times[new_E]
+        _, stop_C = history.windows(user_C, now_C, limit)
+        depth_C = stop_C - history.offsets[user_C]
+
+        stride = max(1, limit // 2)
+        turn_C = np.maximum(0, -(-(depth_C - limit) // stride))
+        first_C = np.ones(len(now_C), bool)
+        first_C[1:] = (np.diff(user_C) != 0) | (np.diff(turn_C) != 0)
+        context_offsets = np.concatenate([np.flatnonzero(first_C), [len(now_C)]])
+        window_start = history.offsets[user_C[first_C]] + turn_C[first_C] * stride
+        position_C = depth_C - turn_C * stride
+        window_length = np.maximum.reduceat(position_C, context_offsets[:-1])
+
+        is_history_E = np.isin(past.actions, [actions.code(name) for name in actions.histories])
+        is_success_E = np.isin(past.actions, [actions.code(name) for name in actions.successes])
+        weight_E = np.where(is_success_E, 1.0, other).astype(np.float32)
+        if actions.exclude_seen:
+            is_history_E &= _first_time(user_E, past.items, past.times, is_history_E, items)
+        cell_E = context_E * items + past.items
+        # Of one item's events in one context, the weightiest is the target.
+        rows = np.flatnonzero(is_history_E & (weight_E > 0))
+        rows = rows[np.lexsort((-weight_E[rows], cell_E[rows]))]
+        rows = rows[np.diff(cell_E[rows], prepend=-1) != 0]
+
+        by_time = np.sort(history.times)
+        moments = np.unique(by_time[(np.arange(SLICES) * len(by_time)) // SLICES])
+        targets = history.of_types(actions.successes, actions)
+        popularity = log_popularity(targets, np.append(moments, cut), items, MEMORIES)
+        counts = np.bincount(history.items, minlength=items)
+        if not len(rows):
+            raise TrainingError(
+                f"none of {len(history)} history events before the cut can be learned to recommend",
+                f"successes are {', '.join(actions.successes)}; check actions.success, or give "
+                "the other types weight by training.other_weight",
+            )
+        return cls(
+            history=history,
+            window_start=window_start,
+            window_length=window_length,
+            context_offsets=context_offsets,
+            position=position_C,
+            now=now_C,
+            slice=np.maximum(np.searchsorted(moments, now_C, side="right") - 1, 0),
+            item_offsets=np.searchsorted(context_E[rows], np.arange(len(now_C) + 1)),
+            item=past.items[rows],
+            weight=weight_E[rows],
+            action_offsets=np.searchsorted(context_E, np.arange(len(now_C) + 1)),
+            action_item=past.items,
+            action=past.actions,
+            popularity=popularity[:-1],
+            latest=popularity[-1],
+            known=counts > 0,
+            exclude_seen=actions.exclude_seen,
+        )
+
+
+def _first_time(
+    user_E: Ints,
+    item_E: NDArray[np.int32],
+    time_E: Ints,
+    counts_E: NDArray[np.bool_],
+    items: int,
+) -> NDArray[np.bool_]:
+    """Return whether each event is at the first moment at which its user took its item, (E,).
+
+    Only events where `counts_E` holds are a taking.
+    """
+    cell_E = user_E * items + item_E
+    rows = np.flatnonzero(counts_E)
+    rows = rows[np.lexsort((time_E[rows], cell_E[rows]))]
+    starts = np.flatnonzero(np.diff(cell_E[rows], prepend=-1) != 0)
+    runs = np.diff(np.append(starts, len(rows)))
+    first_E = np.zeros(len(user_E), bool)
+    first_E[rows] = time_E[rows] == np.repeat(time_E[rows[starts]], runs)
+    return first_E

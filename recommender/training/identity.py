@@ -1,0 +1,52 @@
+"""What makes two training runs the same run: data, settings, seed and code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+import recommender
+from recommender.config import Config
+from recommender.features.dataset import Dataset
+from recommender.split import Fold
+
+# Code whose change may change the weights. A checkpoint of other code is not gone on from.
+_CODE = ("config", "features/sequences.py", "model", "scoring.py", "training")
+
+
+def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
+    """Return the name of a training run, 16 hex digits.
+
+    Two runs with the same fingerprint give the same weights on the same kind of machine.
+    """
+    settings = {
+        "fold": fold.to_dict(),
+        "seed": config.seed,
+        "actions": config.actions.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json"),
+        "history_limit": config.features.history_limit,
+        "requests_per_user": config.evaluation.requests_per_user,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    log = dataset.log
+    for array in (log.offsets, log.items, log.actions, log.times, log.values, dataset.text):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update("\n".join(dataset.catalogue.ids).encode())
+    digest.update(code_version().encode())
+    return digest.hexdigest()[:16]
+
+
+def code_version() -> str:
+    """Return a hash of the source files that training depends on."""
+    root = Path(str(recommender.__file__)).parent
+    digest = hashlib.sha256()
+    for name in _CODE:
+        path = root / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(f"{file.relative_to(root)}\n".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

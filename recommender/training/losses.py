@@ -1,0 +1,131 @@
+"""The two losses: which item is next, over the whole catalogue, and what is done with an item.
+
+Shape letters: C contexts, I items, D width, X base rows, P pairs, N targets, A actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Adjustments:
+    """What is added to single logits: one value per (context, item), no pair twice.
+
+    Attributes:
+        context: ascending, (P,) int64.
+        item: columns of the logits, (P,) int64.
+        value: -inf takes the item out of the softmax, (P,).
+    """
+
+    context: Tensor
+    item: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What came next: one row per (context, item), no pair twice.
+
+    Attributes:
+        context: ascending, (N,) int64.
+        item: columns of the logits, (N,) int64.
+        weight: of each, (N,).
+    """
+
+    context: Tensor
+    item: Tensor
+    weight: Tensor
+
+
+def catalogue_cross_entropy(
+    query_CD: Tensor,
+    items_ID: Tensor,
+    base_XI: Tensor,
+    base_of_C: Tensor,
+    adjustments: Adjustments,
+    targets: Targets,
+    budget: int = 2**22,
+) -> Tensor:
+    """Return the weighted sum over targets of -log softmax(logits)[item].
+
+    logits[c] = query[c] · items + base[base_of[c]] + adjustments of c. They are made once per
+    context, a chunk of contexts at a time, and the gradients in the same pass, so that
+    contexts × items is never held at once.
+
+    Args:
+        query_CD: of the contexts.
+        items_ID: whose dot products with the queries are the logits.
+        base_XI: rows of logits that many contexts share.
+        base_of_C: the row of each context.
+        adjustments: added to single logits.
+        targets: contexts may have several, or none.
+        budget: logits held at once.
+    """
+    loss: Tensor = _CatalogueCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        query_CD, items_ID, base_XI, adjustments.value, base_of_C, adjustments, targets, budget
+    )
+    return loss
+
+
+class _CatalogueCrossEntropy(torch.autograd.Function):
+    """Forward makes the gradients too: the logits of a chunk are then still at hand."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query_CD: Tensor,
+        items_ID: Tensor,
+        base_XI: Tensor,
+        value_P: Tensor,
+        base_of_C: Tensor,
+        adjustments: Adjustments,
+        targets: Targets,
+        budget: int,
+    ) -> Tensor:
+        contexts, items = len(query_CD), len(items_ID)
+        weight_C = query_CD.new_zeros(contexts).index_add_(0, targets.context, targets.weight)
+        grad_query, grad_items = torch.empty_like(query_CD), torch.zeros_like(items_ID)
+        grad_base, grad_value = torch.zeros_like(base_XI), torch.zeros_like(value_P)
+        loss = query_CD.new_zeros((), dtype=torch.float64)
+        step = max(1, budget // items)
+        starts = torch.arange(0, contexts + step, step)
+        pair_at = torch.searchsorted(adjustments.context, starts).tolist()
+        target_at = torch.searchsorted(targets.context, starts).tolist()
+        for chunk, start in enumerate(range(0, contexts, step)):
+            rows = slice(start, min(start + step, contexts))
+            pairs = slice(pair_at[chunk], pair_at[chunk + 1])
+            wanted = slice(target_at[chunk], target_at[chunk + 1])
+            pair = (adjustments.context[pairs] - start) * items + adjustments.item[pairs]
+            target = (targets.context[wanted] - start) * items + targets.item[wanted]
+
+            logits = base_XI.index_select(0, base_of_C[rows])
+            logits.addmm_(query_CD[rows], items_ID.T)
+            flat = logits.view(-1)
+            flat[pair] = flat[pair] + value_P[pairs]
+            highest = logits.amax(dim=1, keepdim=True)
+            at_target = flat[target]
+            exps = logits.sub_(highest).exp_()
+            total = exps.sum(dim=1, keepdim=True)
+            log_total_C = (total.log() + highest)[:, 0]
+            loss += (weight_C[rows] * log_total_C).sum(dtype=torch.float64)
+            loss -= (targets.weight[wanted] * at_target).sum(dtype=torch.float64)
+
+            # d loss / d logits = weight × softmax - the targets' weights, in place.
+            grad = exps.mul_(weight_C[rows, None] / total)
+            flat[target] = flat[target] - targets.weight[wanted]
+            grad_query[rows] = grad @ items_ID
+            grad_items.addmm_(grad.T, query_CD[rows])
+            grad_base.index_add_(0, base_of_C[rows], grad)
+            grad_value[pairs] = flat[pair]
+        ctx.save_for_backward(grad_query, grad_items, grad_base, grad_value)
+        return loss.to(query_CD.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor) -> Any:
+        grads = tuple(grad * grad_loss for grad in ctx.saved_tensors)
+        return (*grads, None, None, None, None)

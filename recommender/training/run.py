@@ -1,0 +1,184 @@
+"""One training from data set and fold to model: search for the number of epochs, then refit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from recommender.artifact import Model
+from recommender.config import Config
+from recommender.features.dataset import Dataset
+from recommender.model.scorer import TransformerScorer
+from recommender.model.transformer import UnifiedTransformer
+from recommender.model.whitening import whiten
+from recommender.split import Fold
+from recommender.training.checkpoint import Checkpoints
+from recommender.training.examples import Examples
+from recommender.training.identity import fingerprint
+from recommender.training.loop import Epoch, Phase, fit
+from recommender.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it got there.
+
+    Attributes:
+        model: ready to be saved.
+        curve: one row per epoch of both phases.
+        best_epoch: of the search; the refit ran for as many.
+        validation_users: how many users stand behind the validation figures.
+        parameters: trainable numbers.
+        fingerprint: of data, settings, seed and code.
+    """
+
+    model: Model
+    curve: tuple[Epoch, ...]
+    best_epoch: int
+    validation_users: int
+    parameters: int
+    fingerprint: str
+
+    @property
+    def validation_ndcg(self) -> float | None:
+        """NDCG@10 of the best epoch of the search; None where nobody could be asked."""
+        scored = [epoch.ndcg for epoch in self.curve if epoch.ndcg is not None]
+        return max(scored, default=None)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in steps, of all phases, interrupted ones included."""
+        return sum(epoch.seconds for epoch in self.curve)
+
+
+def train(
+    dataset: Dataset,
+    fold: Fold,
+    config: Config,
+    label: str = "train",
+    on_step: Callable[[int], None] | None = None,
+) -> Trained:
+    """Train the Transformer for one fold.
+
+    The same data, configuration and seed give the same weights to the byte, also if the process
+    was killed in between: call it again, and it goes on from the last checkpoint in
+    `config.paths.checkpoints`. The checkpoints stay until `forget`.
+
+    Args:
+        dataset: log, catalogue, text vectors.
+        fold: nothing at or after `test_start` is read; the weights of the search read nothing at
+            or after `validation_start`.
+        config: the whole tree.
+        label: for the progress display.
+        on_step: called with the number of every finished step of a phase.
+
+    Raises:
+        TrainingError: too little data, or a loss that is not finite.
+    """
+    with deterministic(config.training.threads):
+        return _train(dataset, fold, config, label, on_step)
+
+
+def forget(dataset: Dataset, fold: Fold, config: Config) -> None:
+    """Remove the checkpoints of a training whose model is safe elsewhere."""
+    _checkpoints(dataset, fold, config).clear()
+
+
+def _train(
+    dataset: Dataset,
+    fold: Fold,
+    config: Config,
+    label: str,
+    on_step: Callable[[int], None] | None,
+) -> Trained:
+    checkpoints = _checkpoints(dataset, fold, config)
+    items = len(dataset.catalogue)
+    validation = Validation.build(
+        dataset.log,
+        fold.validation_start,
+        fold.test_start,
+        items,
+        config.actions,
+        config.features.history_limit,
+        config.evaluation.requests_per_user,
+        config.training.validation_users,
+    )
+    settings = config.training
+    found = checkpoints.latest()
+    if found is not None and found.values["phase"] == "refit":
+        curve = [Epoch(**row) for row in found.values["curve"] if row["phase"] == "search"]
+        best_epoch = int(found.values["epochs"])
+        module = None
+    else:
+        examples, module = _start(dataset, fold.validation_start, config)
+        phase = Phase("search", examples, validation, settings.epochs, config.seed)
+        best_epoch, curve = fit(
+            phase, module, dataset.catalogue, settings, checkpoints, f"{label}: search", on_step
+        )
+    if settings.refit or module is None:
+        examples, module = _start(dataset, fold.test_start, config)
+        phase = Phase("refit", examples, None, best_epoch, config.seed, tuple(curve))
+        _, curve = fit(
+            phase, module, dataset.catalogue, settings, checkpoints, f"{label}: refit", on_step
+        )
+    scorer = TransformerScorer(module, dataset.catalogue)
+    return Trained(
+        Model(scorer, dataset.titles, config.actions, config.model.history),
+        tuple(curve),
+        best_epoch,
+        validation.users,
+        sum(parameter.numel() for parameter in module.parameters()),
+        checkpoints.fingerprint,
+    )
+
+
+def _start(dataset: Dataset, cut: int, config: Config) -> tuple[Examples, UnifiedTransformer]:
+    """Return the examples before a cut and a fresh module for them."""
+    examples = Examples.build(
+        dataset.log,
+        cut,
+        len(dataset.catalogue),
+        config.actions,
+        config.model.history,
+        config.training.other_weight,
+    )
+    torch.manual_seed(config.seed)
+    module = UnifiedTransformer(
+        config.model,
+        len(config.actions.types),
+        torch.from_numpy(whiten(dataset.text, examples.known, config.model.text_width)),
+        torch.from_numpy(examples.known),
+        torch.from_numpy(examples.latest),
+        repeats=config.model.repeats and not config.actions.exclude_seen,
+    )
+    return examples, module
+
+
+def _checkpoints(dataset: Dataset, fold: Fold, config: Config) -> Checkpoints:
+    name = fingerprint(dataset, fold, config)
+    return Checkpoints(config.paths.checkpoints / name, name)
+
+
+@contextmanager
+def deterministic(threads: int) -> Iterator[None]:
+    """Make torch repeatable to the byte, with its own random state, and put things back after."""
+    memory: Any = torch.utils.deterministic
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        memory.fill_uninitialized_memory,
+    )
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    memory.fill_uninitialized_memory = False
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        memory.fill_uninitialized_memory = before[2]
