@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from feature_repo.locations import project_name
 from recommender.config import Config
 from recommender.errors import ServingError
 from recommender.registry import Registry
@@ -43,7 +44,7 @@ def serve(config: Config) -> str:
             "`ostinato run` trains one and lets it win its place",
         )
     folder = registry.fetch(champion)
-    server = launch.model_server(config, folder, champion, live_project(config))
+    server = launch.model_server(config, folder, champion, project_name(config, "live"))
     file = launch.routes_path(config.paths)
     urls = {running.url for running in processes.running(config.paths)}
     before = routes.read(file)
@@ -142,11 +143,6 @@ def stop(config: Config) -> tuple[Server, ...]:
     The routes stay, so that `serve` and `status` can tell what was there.
     """
     return processes.stop_all(config.paths)
-
-
-def live_project(config: Config) -> str:
-    """Return the Feast project that the live endpoint reads."""
-    return config.name.replace("-", "_")
 
 
 def _url(config: Config) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import kserve
 from grpc import aio  # type: ignore[import-untyped]
-from kserve.errors import InvalidInput
+from kserve.errors import InvalidInput, ModelNotFound
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as v2
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
@@ -67,4 +67,4 @@ class _BoundGRPCServer(GRPCServer):  # type: ignore[misc]  # kserve is untyped
 def _without_bad_requests(record: logging.LogRecord) -> bool:
     """Keep a stack trace per wrong request out of the log: whoever asked was told."""
     error: Any = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    return not isinstance(error, InvalidInput)
+    return not isinstance(error, InvalidInput | ModelNotFound)

@@ -5,6 +5,7 @@ Shape letters: B users, K items.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def response(request: InferRequest, version: str, answers: Sequence[Answer]) -> 
         _texts_out("fallback", [a.fallback or "" for a in answers]),
     ]
     return InferResponse(
-        request.id,
+        request.id or str(uuid.uuid4()),
         request.model_name,
         outputs,
         version,

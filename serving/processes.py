@@ -35,6 +35,7 @@ TOKEN_VARIABLE = "OSTINATO_PROCESS"  # noqa: S105 the name, not the token
 # What a server has no use for: secrets of the pipeline, and the progress of whoever started it.
 _WITHHELD = (SIGNING_VARIABLE, PSEUDONYM_VARIABLE, PROGRESS_VARIABLE)
 _GRACE_S = 25.0
+_UNREADY_GRACE_S = 2.0
 _PORT_TRIES = 3
 _PORT_TAKEN = ("address already in use", "errno 98", "errno 48")
 
@@ -120,13 +121,13 @@ def start(
         try:
             _wait_until_ready(server, command, timeout_s)
         except ServingError as error:
-            stop(paths, server)
+            stop(paths, server, _UNREADY_GRACE_S)
             # Between picking a free port and binding it, somebody else may take it.
             taken = any(words in str(error).lower() for words in _PORT_TAKEN)
             if not taken or attempt == tries - 1:
                 raise
         except BaseException:
-            stop(paths, server)
+            stop(paths, server, _UNREADY_GRACE_S)
             raise
         else:
             return server
@@ -249,7 +250,9 @@ def _wait_until_ready(server: Server, command: Command, timeout_s: float) -> Non
                     f"{last_lines(Path(server.log))}"
                 )
             with suppress(httpx.TransportError):
-                if client.get(server.url + command.ready).status_code == 200:
+                answer = client.get(server.url + command.ready)
+                # Somebody else's server may have taken the port and say that it is ready.
+                if answer.status_code == 200 and _listens(server):
                     return
             if time.monotonic() > end:
                 raise ServingError(
@@ -258,6 +261,21 @@ def _wait_until_ready(server: Server, command: Command, timeout_s: float) -> Non
                     "give it more time with serving.start_timeout_s",
                 )
             time.sleep(0.05)
+
+
+def _listens(server: Server) -> bool:
+    """Tell whether it is this very process that listens on the server's port."""
+    port = int(server.url.rsplit(":", 1)[1])
+    try:
+        process = psutil.Process(server.pid)
+        # psutil 6 has renamed it.
+        connections = getattr(process, "net_connections", None) or process.connections
+        return any(
+            held.status == psutil.CONN_LISTEN and held.laddr.port == port
+            for held in connections(kind="tcp")
+        )
+    except psutil.Error:
+        return False
 
 
 def _find(server: Server) -> psutil.Process | None:

@@ -25,3 +25,9 @@ class ServingConfig(Section):
 
     read_deadline_s: float = Field(0.5, gt=0)
     """Longest wait for a user's history; after that the answer is made without it, and says so."""
+
+    cpu: str = Field("1", pattern=r"^[0-9]+(\.[0-9]+)?m?$")
+    """CPU request of a model server on a cluster, as Kubernetes writes it."""
+
+    memory: str = Field("2Gi", pattern=r"^[0-9]+(Ki|Mi|Gi)$")
+    """Memory request and limit of a model server on a cluster, as Kubernetes writes it."""

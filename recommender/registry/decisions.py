@@ -18,6 +18,9 @@ class Status(StrEnum):
     PASSED = "passed"
     REJECTED = "rejected"
     INSUFFICIENT = "insufficient"
+    UNCHANGED = "unchanged"
+    """The champion made again: nothing new to deploy, and no verdict on what serves."""
+
     BASELINE = "baseline"
     """Not trained and so not judged: what serves before anything has won its place."""
 

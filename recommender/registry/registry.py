@@ -192,7 +192,7 @@ class Registry:
                 champion isn't `over` any more. The aliases are as they were.
         """
         self._must_have(version)
-        told = self.decisions(version)
+        told = [d for d in self.decisions(version) if d.status is not Status.UNCHANGED]
         if not told or not told[-1].status.deployable:
             status = told[-1].status.value if told else "undecided"
             raise RegistryError(

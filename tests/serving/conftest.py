@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from shop import Shop, open_shop
 from upstreams import Upstream
 
 from recommender.workspace import Workspace
@@ -41,3 +42,11 @@ def upstream() -> Iterator[Callable[[str], Upstream]]:
 @pytest.fixture
 def routes_json(tmp_path: Path) -> Path:
     return tmp_path / "routes.json"
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One shop for all tests that serve; every process of it is stopped at the end."""
+    opened = open_shop(tmp_path_factory.mktemp("shop"))
+    yield opened
+    processes.stop_all(opened.config.paths)

@@ -1,0 +1,50 @@
+"""Histories from the online feature store, in the predictor's terms."""
+
+from __future__ import annotations
+
+import logging
+
+from feature_repo.online import OnlineFeatures
+from recommender.errors import FeatureError
+from recommender.workspace import Workspace
+from serving.ask import Events
+
+logger = logging.getLogger("ostinato.history")
+
+
+class StoreHistories:
+    """Reads histories of one Feast project; safe to share between threads.
+
+    A store that isn't there when the server starts is looked for again with every read: whoever
+    asks meanwhile is answered without a history and told so.
+
+    Args:
+        paths: the workspace that holds the online store.
+        project: the Feast project: live features, or the rehearsal's.
+    """
+
+    def __init__(self, paths: Workspace, project: str) -> None:
+        self._paths = paths
+        self._project = project
+        self._features: OnlineFeatures | None = None
+        try:
+            self._open()
+        except FeatureError as error:
+            logger.warning("%s; answering without histories until it is there", error.message)
+
+    def read(self, user_id: str) -> Events | None:
+        """Return a user's history, oldest first; None if the user is not known.
+
+        Raises:
+            FeatureError: the store can't be read.
+        """
+        history = self._open().user_history(user_id)
+        if history is None:
+            return None
+        return Events(history.item_ids, history.actions, history.times, history.values)
+
+    def _open(self) -> OnlineFeatures:
+        # Two threads may both open it; one of the two is dropped, which does no harm.
+        if self._features is None:
+            self._features = OnlineFeatures(self._paths, self._project)
+        return self._features
