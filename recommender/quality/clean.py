@@ -83,12 +83,12 @@ def clean(raw: Tables, config: Config, now: datetime) -> Cleaned:
         if horizon is None or actual is None or actual >= horizon:
             break
         horizon = actual
-    undated = events.table.num_rows - filled.num_rows
+    lost = {f"no {_SAID.get(f.column, f.column)}": f.dropped for f in fills if f.dropped}
     filled_items, fills_items = fill_items(
         items, tail.table, config.quality.imputation.items, horizon
     )
     known, added = _with_users(users.table, tail.table)
-    events_gone = _sum(events.removed, {"no time": undated} if undated else {}, tail.removed)
+    events_gone = _sum(events.removed, lost, tail.removed)
     return Cleaned(
         Tables(
             tail.table.sort_by([("time", "ascending"), ("event_id", "ascending")]).cast(EVENTS),

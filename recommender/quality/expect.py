@@ -94,6 +94,15 @@ def _told(severity: str, name: str, expected: str, setting: str, why: str) -> di
     }
 
 
+MARKUP = str.maketrans({"<": "‹", ">": "›", "&": "＆", "$": "＄"})
+"""Look-alikes for what HTML and Great Expectations' templates read as their own."""
+
+
+def inert(text: str) -> str:
+    """Return `text` so that the Data Docs show it as it is, whatever it holds."""
+    return text.translate(MARKUP)
+
+
 def percent(share: float) -> str:
     """Write a share for people: 0.05 → "5%"."""
     return "<0.01%" if 0 < share < 1e-4 else f"{share * 100:.3g}%"

@@ -18,6 +18,8 @@ from recommender.tables import Tables
 
 Pseudonym = Callable[[str], str]
 
+_ARROW = {pa.string(): pd.StringDtype("pyarrow")}
+
 
 def events_frame(given: Tables) -> pd.DataFrame:
     """Return the events with the marks that `suites.events` expects to be true.
@@ -27,8 +29,10 @@ def events_frame(given: Tables) -> pd.DataFrame:
     """
     events = given.events
     same, repeated, collides = defects.copies(events)
-    frame: pd.DataFrame = events.to_pandas(categories=list(CATEGORIES))
+    frame: pd.DataFrame = events.drop_columns(["event_id"]).to_pandas(categories=list(CATEGORIES))
     return frame.assign(
+        # Python strings would take most of the memory of a long log.
+        event_id=pd.Series(events["event_id"].to_pandas(types_mapper=_ARROW.get)),
         is_item_known=among(events["item_id"], given.items["item_id"]),
         is_user_known=among(events["user_id"], given.users["user_id"]),
         is_new=~same,

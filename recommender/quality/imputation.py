@@ -8,6 +8,7 @@ the cut changes no value before it. Where nothing was known before the cut, valu
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,8 +72,8 @@ def fill_events(
         horizon: the earliest test cut, ms; None where the log can't be cut: nothing is fitted.
 
     Returns:
-        The events (fewer: a time that can't be interpolated takes its row along) and a record
-        per column that had missing values.
+        The events (fewer: a time or a type that can't be filled in takes its row along) and a
+        record per column that had missing values.
     """
     done: list[Imputed] = []
     if policies.time.policy == "interpolate":
@@ -86,6 +87,10 @@ def fill_events(
         if policy.policy == "drop":
             continue
         events, record = _fill_event(events, name, policy, horizon)
+        if name == "event" and record.left:
+            # Nobody can use an event without a type.
+            events = events.filter(pa.array(~missing(events["event"])))
+            record = dataclasses.replace(record, dropped=record.left)
         done.append(record)
     return events, tuple(record for record in done if record.missing)
 
@@ -96,7 +101,7 @@ def _fill_event(
     absent = missing(events[name])
     count = int(absent.sum())
     if not count or policy.policy == "keep":
-        return events, Imputed("events", name, policy.policy, count, how=_KEPT)
+        return events, Imputed("events", name, policy.policy, count, how=_kept(absent))
     known_before = ~absent
     if horizon is not None:
         known_before &= milliseconds(events["time"]) < horizon
@@ -139,7 +144,7 @@ def fill_items(
             continue
         absent = missing(items[name])
         count = int(absent.sum())
-        column, how = items[name], _KEPT
+        column, how = items[name], _kept(absent)
         if not count or policy.policy == "keep":
             pass
         elif policy.policy == "constant":
@@ -157,7 +162,12 @@ def fill_items(
     return items, tuple(record for record in done if record.missing)
 
 
-_KEPT = "left missing: the features read it as not known"
+def _kept(absent: Bools) -> str:
+    if absent.all():
+        return "left missing: the source has no such column"
+    return "left missing: the features read it as not known"
+
+
 _NO_CUT = "left missing: the log can't be cut, so nothing may be fitted"
 _NOTHING = "left missing: none was known before the first test cut"
 

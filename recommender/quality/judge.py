@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from recommender.quality import offline
-from recommender.quality.expect import Expectations, attributes, number, percent
+from recommender.quality.expect import MARKUP, Expectations, attributes, inert, number, percent
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,25 @@ class Judge:
 
     def __init__(self, examples: int, run_name: str, now: datetime) -> None:
         from great_expectations.core.run_identifier import RunIdentifier
-        from great_expectations.data_context.types.base import ProgressBarsConfig
+        from great_expectations.data_context.types.base import (
+            DataContextConfig,
+            InMemoryStoreBackendDefaults,
+            ProgressBarsConfig,
+        )
 
         gx = import_module("great_expectations")
         self._gx = gx
         self._examples = examples
         self._run_id = RunIdentifier(run_name=run_name, run_time=now)
         logging.getLogger("great_expectations").setLevel(logging.WARNING)
-        self._context = gx.get_context(mode="ephemeral")
-        self._context.enable_analytics(False)
-        self._context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        self._context = gx.get_context(
+            mode="ephemeral",
+            project_config=DataContextConfig(
+                store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+                progress_bars=ProgressBarsConfig(globally=False),
+                analytics_enabled=False,
+            ),
+        )
         self._source = self._context.data_sources.add_pandas("canonical")
         self._verdicts: dict[str, bool] = {}
 
@@ -108,7 +117,7 @@ class Judge:
             )
         )
         result = definition.run(
-            batch_parameters={"dataframe": suite.frame},
+            batch_parameters={"dataframe": _inert(suite.frame)},
             result_format={
                 "result_format": "SUMMARY",
                 "partial_unexpected_count": self._examples,
@@ -121,8 +130,11 @@ class Judge:
         return tuple(_finding(each, suite) for each in found)
 
     def write_docs(self, folder: Path) -> None:
-        """Write the Data Docs of all suites run so far into `folder`, readable offline."""
-        self._context.delete_data_docs_site("local_site")
+        """Write the Data Docs of all suites run so far into `folder`, readable offline.
+
+        Raises:
+            OSError: a page can't be written.
+        """
         self._context.add_data_docs_site(
             site_name="docs",
             site_config={
@@ -136,8 +148,28 @@ class Judge:
                 "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
             },
         )
-        self._context.build_data_docs(site_names=["docs"])
+        with offline.loud():
+            self._context.build_data_docs(site_names=["docs"])
         offline.settle(folder, self._verdicts)
+
+
+def _inert(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return `frame` with texts that can't become markup: the Data Docs don't escape them."""
+    texts = {
+        name: _inert_column(frame[name])
+        for name, kind in frame.dtypes.items()
+        if isinstance(kind, pd.CategoricalDtype) or pd.api.types.is_string_dtype(kind)
+    }
+    return frame.assign(**{str(name): column for name, column in texts.items()})
+
+
+def _inert_column(column: pd.Series[Any]) -> pd.Series[Any]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        names = pd.Series(column.cat.categories, dtype=object)
+        if not names.map(lambda name: name != inert(name)).any():
+            return column
+        return column.astype(object).map(inert, na_action="ignore")
+    return column.astype(pd.StringDtype("pyarrow")).str.translate(MARKUP)
 
 
 def _finding(result: Any, suite: Suite) -> Finding:
@@ -201,7 +233,7 @@ def _examples(suite: Suite, column: str, places: Sequence[int]) -> tuple[dict[st
 
 
 def _text(value: Any) -> str:
-    if value is None or value is pd.NaT or (isinstance(value, float) and value != value):
+    if pd.isna(value):
         return "(missing)"
     return (
         value.isoformat(timespec="milliseconds") if isinstance(value, pd.Timestamp) else str(value)

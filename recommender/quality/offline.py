@@ -7,9 +7,12 @@ comes from the site's own folder, and a small stylesheet stands in for the layou
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -22,8 +25,15 @@ _INLINE = re.compile(r"<script\b[^>]*>.*?</script>", re.IGNORECASE | re.DOTALL)
 _ASSETS = re.compile(
     r"https://great-expectations-web-assets\.s3\.[\w.-]*amazonaws\.com/([\w.-]+)[^\"'\s>]*"
 )
+_STATIC = re.compile(r"(?:\./|(?:\.\./)+)static/")
 _FOOTER = re.compile(r"<footer>.*?</footer>", re.IGNORECASE | re.DOTALL)
 _LISTS = re.compile(r'<div class="container-fluid.*(?=</body>)', re.IGNORECASE | re.DOTALL)
+
+# A second lock: even markup that slipped in from the data could run or fetch nothing.
+_POLICY = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
+    "style-src 'unsafe-inline'; img-src 'self' file: data:; font-src 'self' file: data:\">"
+)
 
 _LAYOUT = """<style>
 *{box-sizing:border-box}
@@ -45,8 +55,39 @@ div[style*=color]{color:inherit!important}
 .fa-exclamation-triangle::before{content:"! "}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}
 td,th,.card{border-color:#444}a{color:#8ab4f8}
+.navbar-brand a{background:#ddd!important}.navbar-brand a img{visibility:visible!important}
 .alert-success{background:#12331c}.alert-danger{background:#3d1512}.alert-secondary{background:#2a2a2a}}
 </style>"""
+
+
+class _Failures(logging.Handler):
+    """Keeps the exceptions that are being handled while something is logged as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(sys.exc_info()[1] or RuntimeError(record.getMessage()))
+
+
+@contextmanager
+def loud() -> Iterator[None]:
+    """Raise what goes wrong while a site is built; Great Expectations would only log it.
+
+    A site with pages missing (a full disk) must not pass for a whole one.
+    """
+    logger = logging.getLogger("great_expectations.render.renderer.site_builder")
+    failures, told = _Failures(), logger.propagate
+    logger.addHandler(failures)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(failures)
+        logger.propagate = told
+    if failures.found:
+        raise failures.found[0]
 
 
 def settle(folder: Path, verdicts: Mapping[str, bool]) -> None:
@@ -62,7 +103,10 @@ def settle(folder: Path, verdicts: Mapping[str, bool]) -> None:
         text = page.read_text(encoding="utf-8")
         root = os.path.relpath(folder, page.parent)
         text = _FOOTER.sub("", _INLINE.sub("", _SCRIPTS.sub("", _STYLES.sub("", text))))
-        text = _ASSETS.sub(rf"{root}/static/images/\1", text)
+        text = _ASSETS.sub(rf"{root}/static/images/\1", _STATIC.sub(f"{root}/static/", text))
+        # The package names a logo for dark screens that it doesn't carry.
+        text = text.replace("full_logo_dark.png", "logo-long.png")
+        text = text.replace("<head>", f"<head>\n{_POLICY}", 1)
         text = text.replace("</head>", f"{_LAYOUT}\n</head>", 1)
         if page == folder / "index.html":
             text = _LISTS.sub("", text).replace("</body>", _contents(folder, verdicts) + "</body>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from recommender.config import Config
-from recommender.quality.expect import Expectations, kinds, share
+from recommender.quality.expect import Expectations, inert, kinds, share
 
 
 def events_suite(config: Config, latest: datetime) -> Expectations:
@@ -54,7 +54,7 @@ def events_suite(config: Config, latest: datetime) -> Expectations:
         "quality.rows.unknown_event",
         rows.unknown_event,
         column="event",
-        value_set=list(config.actions.types),
+        value_set=[inert(name) for name in config.actions.types],
     )
     for column, said, limit, then in _MARKS:
         made += share(
