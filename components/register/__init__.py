@@ -1,0 +1,1 @@
+"""Register: a judged model in, a signed and immutable version out."""
