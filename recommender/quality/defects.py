@@ -56,18 +56,20 @@ def copies(events: pa.Table) -> tuple[Bools, Bools, Bools]:
     Returns:
         (rows,) each: the same as an earlier row in all but the id; the same user, item, type
         and time as an earlier row but different elsewhere; the id of an earlier, different row.
-        Rows without user, item, type or time are not judged for the first two.
+        Rows without user, item, type or time are not judged for the first two, unless the whole
+        row comes again, id and all.
     """
     key = {name: codes(events[name]) for name in ("user_id", "item_id", "event")}
     absent = missing(events["time"])
-    key["time"] = milliseconds(events["time"])
+    key |= {"time": milliseconds(events["time"]), "undated": absent.astype(np.int64)}
     judged = ~absent
     for name in ("user_id", "item_id", "event"):
         judged &= key[name] >= 0
     rest = {name: numbers(events[name]) for name in ("value", "position", "propensity")}
-    same = repeats({**key, "surface": codes(events["surface"]), **rest}) & judged
-    repeated = repeats(key) & judged & ~same
     ids = codes(events["event_id"])
+    content = {**key, "surface": codes(events["surface"]), **rest}
+    same = repeats(content) & judged | repeats({**content, "id": ids}) & (ids >= 0)
+    repeated = repeats(key) & judged & ~same
     collides = np.zeros(len(ids), np.bool_)
     others = np.flatnonzero(~same & (ids >= 0))
     collides[others] = repeats({"id": ids[others]})

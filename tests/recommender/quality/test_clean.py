@@ -82,6 +82,18 @@ def test_of_duplicate_events_the_first_one_stays_and_a_different_value_is_no_dup
     assert "z-other" in kept
 
 
+def test_a_row_that_comes_twice_as_a_whole_is_a_duplicate_even_without_a_time() -> None:
+    def spoil(events: list[Row], items: list[Row], users: list[Row]) -> None:
+        events[114]["time"] = None
+        events.append(dict(events[114]))
+
+    quality = {"imputation": {"events": {"time": "interpolate"}}}
+    cleaned = clean(spoiled(shop(), spoil), settings(quality=quality), NOW)
+
+    assert cleaned.removed["events"] == {"duplicate": 1}
+    assert cleaned.tables.events.num_rows == 600
+
+
 def test_values_that_cannot_be_true_are_set_to_missing_and_counted() -> None:
     def spoil(events: list[Row], items: list[Row], users: list[Row]) -> None:
         events[0]["value"] = float("inf")
