@@ -25,7 +25,7 @@ class RolloutConfig(Section):
     k: int = Field(10, ge=1, le=1000)
     """Items asked for in a request; a hit is a success among them."""
 
-    outcome_events: int = Field(10, ge=1)
+    outcome_events: int = Field(5, ge=1)
     """How many of a user's next success events count: the request is a hit if any of their items
     was recommended."""
 

@@ -161,8 +161,9 @@ class Engine:
         )
 
     def _serve_both(self, state: State) -> None:
-        self._target.start_stable(state.stable)
+        # The doubtful one first: if it is broken, the other one need not be started.
         self._target.start_candidate(state.candidate)
+        self._target.start_stable(state.stable)
 
     def _step(self, state: State, traffic: Traffic) -> State:
         """Give the candidate its share and watch it until there is a verdict."""

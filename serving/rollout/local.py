@@ -7,6 +7,7 @@ one atomic write of `routes.json`, after the new server has become ready on the 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -19,8 +20,8 @@ from serving.processes import Server
 from serving.rollout.target import CandidateError
 from serving.routes import LIVE, REHEARSAL, Arm
 
-# The first requests of a server open its store and fill its caches; nobody is timed by them.
-_WARM_UP_REQUESTS = 8
+# The first requests of a server open its store and start its threads; nobody is timed by them.
+_WARM_UP_ROUNDS = 5
 
 
 class LocalTarget:
@@ -39,6 +40,7 @@ class LocalTarget:
         self._projects = {LIVE: live, REHEARSAL: rehearsal}
         self._routes = launch.routes_path(config.paths)
         self._arms: dict[str, Server] = {}
+        self._warm: dict[tuple[str, str], Server] = {}
 
     @property
     def url(self) -> str:
@@ -59,9 +61,8 @@ class LocalTarget:
         launch.router(self._config)
 
     def start_candidate(self, version: str) -> None:
-        """Make sure that the candidate's arm is ready beside the stable one, without traffic."""
+        """Make sure that the candidate's arm is ready; it gets no traffic by that."""
         self._arms["candidate"] = self._candidate(version, REHEARSAL)
-        self.set_weight(0)
 
     def set_weight(self, percent: int) -> None:
         """Give the candidate's arm a share of the rehearsal lane, the stable arm the rest."""
@@ -115,9 +116,13 @@ class LocalTarget:
 
     def _server(self, version: str, lane: str) -> Server:
         """Return a server that is ready and warm; it is started unless it runs."""
+        known = self._warm.get((version, lane))
+        if known and known.alive:
+            return known
         folder = self._registry.fetch(version)
         server = launch.model_server(self._config, folder, version, self._projects[lane])
         self._warm_up(server)
+        self._warm[version, lane] = server
         return server
 
     def _warm_up(self, server: Server) -> None:
@@ -126,23 +131,30 @@ class LocalTarget:
         Raises:
             ServingError: a request fails.
         """
+        rollout = self._config.rollout
         url = f"{server.url}/v1/models/{self._config.serving.name}:predict"
-        body = {"instances": [{"user_id": "nobody", "k": self._config.rollout.k}]}
-        timeout = self._config.rollout.request_timeout_s
+        body = {"instances": [{"user_id": "nobody", "k": rollout.k}]}
+
+        def ask(_: int) -> httpx.Response:
+            return client.post(url, json=body)
+
         try:
-            with httpx.Client(timeout=timeout, trust_env=False) as client:
-                for _ in range(_WARM_UP_REQUESTS):
-                    answer = client.post(url, json=body)
-                    if answer.status_code != 200:
-                        raise ServingError(
-                            f"{server.version} is ready, but answers {answer.status_code}: "
-                            f"{answer.text[:300]}"
-                        )
+            with (
+                httpx.Client(timeout=rollout.request_timeout_s, trust_env=False) as client,
+                ThreadPoolExecutor(rollout.concurrency) as pool,
+            ):
+                answers = list(pool.map(ask, range(_WARM_UP_ROUNDS * rollout.concurrency)))
         except httpx.TransportError as error:
             raise ServingError(
                 f"{server.version} is ready, but does not answer: {error or type(error).__name__}\n"
                 f"{processes.last_lines(Path(server.log))}"
             ) from error
+        for answer in answers:
+            if answer.status_code != 200:
+                raise ServingError(
+                    f"{server.version} is ready, but answers {answer.status_code}: "
+                    f"{answer.text[:300]}"
+                )
 
     def _end_others(self, keep: set[str]) -> None:
         for server in processes.running(self._config.paths):

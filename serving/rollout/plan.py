@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from recommender.config.rollout import RolloutConfig
 
-# With this many standard deviations of reserve an arm gets its minimum in 99 of 100 cases.
-_RESERVE = 2.33
+# Standard deviations of reserve: how surely an arm gets its minimum from a step's own users. Early
+# steps may draw more (nine times in ten they need not); after the deciding one there are no more.
+_RESERVE, _DECIDING_RESERVE = 1.28, 2.33
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Step:
     Attributes:
         percent: of the users that the candidate gets.
         users: planned for it.
-        least: what it needs so that both arms almost surely get their minimum.
+        least: what it needs so that both arms most likely get their minimum.
     """
 
     percent: int
@@ -70,16 +72,16 @@ class Plan:
         return cls(steps, tuple(told["left_out"]), told["users"])
 
 
-def users_for(percent: int, minimum: int) -> int:
-    """Return how many users a step needs so that both its arms almost surely get the minimum.
+def users_for(percent: int, minimum: int, reserve: float = _RESERVE) -> int:
+    """Return how many users a step needs so that both its arms most likely get the minimum.
 
     Users fall to an arm by a hash, so their number is binomial; solves
-    n · share − 2.33 · √(n · share · (1 − share)) ≥ minimum for the smaller arm.
+    n · share − reserve · √(n · share · (1 − share)) ≥ minimum for the smaller arm.
     """
     share = min(percent, 100 - percent) / 100
     if not share:
         return minimum
-    spread = _RESERVE * math.sqrt(share * (1 - share))
+    spread = reserve * math.sqrt(share * (1 - share))
     root = (spread + math.sqrt(spread**2 + 4 * share * minimum)) / (2 * share)
     return math.ceil(root**2)
 
@@ -97,7 +99,7 @@ def plan(users: int, config: RolloutConfig) -> Plan:
     minimum = config.minimum_users_per_arm
     percents = list(config.steps)
     while len(percents) > 1:
-        steps = [_least(percent, minimum) for percent in percents]
+        steps = _least(percents, minimum)
         if (spare := users - sum(step.users for step in steps)) >= 0:
             steps[-2] = replace(steps[-2], users=steps[-2].users + spare)
             left_out = tuple(p for p in config.steps if p not in percents)
@@ -106,11 +108,14 @@ def plan(users: int, config: RolloutConfig) -> Plan:
     return Plan((), config.steps, users)
 
 
-def _least(percent: int, minimum: int) -> Step:
-    needed = users_for(percent, minimum)
-    return Step(percent, needed, needed)
-
-
 def least_users(config: RolloutConfig) -> int:
     """Return the users without which no canary is possible: for the last two steps."""
-    return sum(users_for(percent, config.minimum_users_per_arm) for percent in config.steps[-2:])
+    return sum(step.least for step in _least(config.steps[-2:], config.minimum_users_per_arm))
+
+
+def _least(percents: Sequence[int], minimum: int) -> list[Step]:
+    """Return steps with what they need and no more; the last but one decides."""
+    decides = len(percents) - 2
+    reserves = (_DECIDING_RESERVE if n == decides else _RESERVE for n in range(len(percents)))
+    needed = [users_for(p, minimum, r) for p, r in zip(percents, reserves, strict=True)]
+    return [Step(percent, users, users) for percent, users in zip(percents, needed, strict=True)]

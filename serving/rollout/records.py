@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from recommender.errors import StorageError
+from recommender.files import atomic_file
 
 
 class Arm(StrEnum):
@@ -98,6 +99,13 @@ class Journal:
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{self._path} is damaged: {error}") from error
         return list(found.values())
+
+    def copy(self, path: Path) -> None:
+        """Write the same records to another file, atomically."""
+        with atomic_file(path) as temporary:
+            other = Journal(temporary)
+            other.append(self.read())
+            temporary.chmod(0o644)
 
     def _cut_torn_line(self) -> None:
         """Remove the half line of a writer that was killed, so that nothing is glued to it."""

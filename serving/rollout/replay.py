@@ -60,21 +60,27 @@ class Replay:
         """Send the requests of the next users; see `Traffic.observe`."""
         fresh = (user for user in self._users if user.pseudonym not in seen)
         chosen = islice(fresh, count)
-        while portion := tuple(islice(chosen, _PORTION)):
-            yield asyncio.run(self._ask_all(portion, step))
+        # One event loop and one set of connections for all portions.
+        with asyncio.Runner() as runner:
+            limits = httpx.Limits(max_connections=self._config.rollout.concurrency)
+            client = httpx.AsyncClient(timeout=_ROUTER_S, limits=limits, trust_env=False)
+            try:
+                while portion := tuple(islice(chosen, _PORTION)):
+                    yield runner.run(self._ask_all(client, portion, step))
+            finally:
+                runner.run(client.aclose())
 
-    async def _ask_all(self, users: Sequence[HeldOutUser], step: int) -> list[Record]:
-        rollout = self._config.rollout
-        places = asyncio.Semaphore(rollout.concurrency)
-        limits = httpx.Limits(max_connections=rollout.concurrency)
-        async with httpx.AsyncClient(timeout=_ROUTER_S, limits=limits, trust_env=False) as client:
+    async def _ask_all(
+        self, client: httpx.AsyncClient, users: Sequence[HeldOutUser], step: int
+    ) -> list[Record]:
+        places = asyncio.Semaphore(self._config.rollout.concurrency)
 
-            async def one(user: HeldOutUser) -> Record:
-                async with places:
-                    return await self._ask(client, user, step)
+        async def one(user: HeldOutUser) -> Record:
+            async with places:
+                return await self._ask(client, user, step)
 
-            # In the order of the users, not of their answers: a rollout can be made again.
-            return list(await asyncio.gather(*(one(user) for user in users)))
+        # In the order of the users, not of their answers: a rollout can be made again.
+        return list(await asyncio.gather(*(one(user) for user in users)))
 
     async def _ask(self, client: httpx.AsyncClient, user: HeldOutUser, step: int) -> Record:
         """Ask for one user; a failed request is a record, not an error."""

@@ -35,7 +35,7 @@ class Target(Protocol):
         ...
 
     def start_candidate(self, version: str) -> None:
-        """Make sure that the candidate's arm is ready beside the stable one, without traffic.
+        """Make sure that the candidate's arm is ready; it gets no traffic by that.
 
         Raises:
             CandidateError: it never becomes ready; the message says why.

@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from recommender.config.rollout import RolloutConfig
-from recommender.errors import RolloutError, StorageError, UserError
-from serving.rollout.state import Phase, Rollouts
-from tests.serving.rollout.world import (
+from rollout_world import (
     CANDIDATE,
     STABLE,
     Killed,
@@ -20,6 +16,10 @@ from tests.serving.rollout.world import (
     interrupt_at,
     kill_at,
 )
+
+from recommender.config.rollout import RolloutConfig
+from recommender.errors import RolloutError, StorageError, UserError
+from serving.rollout.state import Phase, Rollouts
 
 GOOD = {"hit_rates": (0.2, 0.6)}
 BAD = {"hit_rates": (0.5, 0.0)}

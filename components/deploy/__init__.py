@@ -1,0 +1,1 @@
+"""Deploy: a registered version in, a served one out, if its canary says so."""
