@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -38,19 +40,16 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
     paths, serving = config.paths, config.serving
     name = f"{project}-{version}"
     ready = f"/v2/models/{serving.name}/ready"
-    for server in processes.running(paths):
-        if server.name == name:
-            if answers(server.url + ready):
-                return server
-            # Left by somebody who was killed while waiting for it, or it hangs.
-            processes.stop(paths, server, grace_s=2)
     arguments = [
         *("--model", str(folder), "--version", version, "--name", serving.name),
         *("--workspace", str(paths.root), "--project", project),
         *("--read-deadline-s", str(serving.read_deadline_s)),
     ]
     command = Command(name, "model", "serving.server", arguments, ready, version, project)
-    return processes.start(paths, command, host=serving.host, timeout_s=serving.start_timeout_s)
+    with _alone(paths):
+        return _found(paths, command) or processes.start(
+            paths, command, host=serving.host, timeout_s=serving.start_timeout_s
+        )
 
 
 def router(config: Config) -> Server:
@@ -63,19 +62,17 @@ def router(config: Config) -> Server:
         ServingError: it did not become ready.
     """
     paths, serving = config.paths, config.serving
-    for server in processes.running(paths):
-        if server.name == ROUTER:
-            if answers(f"{server.url}/healthz"):
-                return server
-            processes.stop(paths, server, grace_s=2)
     file, port = routes_path(paths), serving.port
-    if not file.exists():
-        routes.write(file, routes.Routes())
-    if port and not processes.can_bind(serving.host, port):
-        logger.warning("port %s is taken by another program; choosing a free one", port)
-        port = 0
     command = Command(ROUTER, "router", "serving.router", ["--routes", str(file)], "/healthz")
-    return processes.start(paths, command, host=serving.host, port=port, timeout_s=30)
+    with _alone(paths):
+        if server := _found(paths, command):
+            return server
+        if not file.exists():
+            routes.write(file, routes.Routes())
+        if port and not processes.can_bind(serving.host, port):
+            logger.warning("port %s is taken by another program; choosing a free one", port)
+            port = 0
+        return processes.start(paths, command, host=serving.host, port=port, timeout_s=30)
 
 
 def answers(url: str) -> bool:
@@ -83,3 +80,26 @@ def answers(url: str) -> bool:
     with suppress(httpx.TransportError):
         return httpx.get(url, timeout=5, trust_env=False).status_code == 200
     return False
+
+
+def _found(paths: Workspace, command: Command) -> Server | None:
+    """Return the server of this name if it is ready; one that isn't is stopped.
+
+    Whoever starts a server holds the lock until it is ready. So one that isn't was left by
+    somebody who was killed while waiting, or it hangs.
+    """
+    for server in processes.running(paths):
+        if server.name == command.name:
+            if answers(server.url + command.ready):
+                return server
+            processes.stop(paths, server, grace_s=2)
+    return None
+
+
+@contextmanager
+def _alone(paths: Workspace) -> Iterator[None]:
+    """Let one start at a time go on in this workspace; the lock dies with its process."""
+    paths.serving.mkdir(parents=True, exist_ok=True)
+    with (paths.serving / "launch.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -136,6 +137,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came to it"
         time.sleep(0.01)
+
+
+def test_two_who_start_the_router_at_once_get_the_same_one(config: Config) -> None:
+    (before,) = [s for s in processes.running(config.paths) if s.kind == "router"]
+    processes.stop(config.paths, before)
+    with ThreadPoolExecutor(2) as pool:
+        urls = set(pool.map(lambda _: endpoint.ensure_router(config), range(2)))
+    assert len(urls) == 1
+    assert len([s for s in processes.running(config.paths) if s.kind == "router"]) == 1
 
 
 def test_another_data_set_on_the_same_port_gets_a_free_one(config: Config, tmp_path: Path) -> None:
