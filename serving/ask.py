@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -111,9 +113,16 @@ class Asks(_Strict):
 def parse(body: Any) -> list[Ask]:
     """Read the body of a V1 request.
 
+    Args:
+        body: the decoded JSON, or the bytes of it: KServe decodes them only if the content type
+            says so, which that of `curl -d` doesn't.
+
     Raises:
         InvalidAskError: a key or a value is wrong; every one is named, with its path.
     """
+    if isinstance(body, bytes):
+        with suppress(ValueError):
+            body = json.loads(body)
     if not isinstance(body, dict):
         raise InvalidAskError('send JSON: {"instances": [{"user_id": "42", "k": 10}]}')
     try:

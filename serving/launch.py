@@ -13,6 +13,7 @@ import httpx
 from recommender.config import Config
 from recommender.workspace import Workspace
 from serving import processes, routes
+from serving.ports import can_bind
 from serving.processes import Command, Server
 
 ROUTER = "router"
@@ -69,7 +70,7 @@ def router(config: Config) -> Server:
             return server
         if not file.exists():
             routes.write(file, routes.Routes())
-        if port and not processes.can_bind(serving.host, port):
+        if port and not can_bind(serving.host, port):
             logger.warning("port %s is taken by another program; choosing a free one", port)
             port = 0
         return processes.start(paths, command, host=serving.host, port=port, timeout_s=30)

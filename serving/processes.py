@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from recommender.privacy import VARIABLE as PSEUDONYM_VARIABLE
 from recommender.progress import VARIABLE as PROGRESS_VARIABLE
 from recommender.registry.signing import PRIVATE_VARIABLE as SIGNING_VARIABLE
 from recommender.workspace import Workspace
+from serving.ports import free_port, listens
 
 TOKEN_VARIABLE = "OSTINATO_PROCESS"  # noqa: S105 the name, not the token
 # What a server has no use for: secrets of the pipeline, and the progress of whoever started it.
@@ -179,24 +179,6 @@ def stop_all(paths: Workspace) -> tuple[Server, ...]:
     return tuple(servers)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def can_bind(host: str, port: int) -> bool:
-    """Tell whether a port is free at this moment."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
 def last_lines(log: Path, count: int = 12) -> str:
     """Return the end of a log, as much as helps to see what went wrong."""
     try:
@@ -252,7 +234,7 @@ def _wait_until_ready(server: Server, command: Command, timeout_s: float) -> Non
             with suppress(httpx.TransportError):
                 answer = client.get(server.url + command.ready)
                 # Somebody else's server may have taken the port and say that it is ready.
-                if answer.status_code == 200 and _listens(server):
+                if answer.status_code == 200 and listens(server.pid, server.url):
                     return
             if time.monotonic() > end:
                 raise ServingError(
@@ -261,21 +243,6 @@ def _wait_until_ready(server: Server, command: Command, timeout_s: float) -> Non
                     "give it more time with serving.start_timeout_s",
                 )
             time.sleep(0.05)
-
-
-def _listens(server: Server) -> bool:
-    """Tell whether it is this very process that listens on the server's port."""
-    port = int(server.url.rsplit(":", 1)[1])
-    try:
-        process = psutil.Process(server.pid)
-        # psutil 6 has renamed it.
-        connections = getattr(process, "net_connections", None) or process.connections
-        return any(
-            held.status == psutil.CONN_LISTEN and held.laddr.port == port
-            for held in connections(kind="tcp")
-        )
-    except psutil.Error:
-        return False
 
 
 def _find(server: Server) -> psutil.Process | None:

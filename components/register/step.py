@@ -8,7 +8,6 @@ from typing import Any
 from components.boundary import running
 from recommender.config import Config
 from recommender.errors import ArtifactError
-from recommender.evaluation import report
 from recommender.evaluation.evidence import CANDIDATE, Evidence
 from recommender.evaluation.gate import Decision as Verdict
 from recommender.features.dataset import Dataset
@@ -16,6 +15,8 @@ from recommender.files import read_json
 from recommender.registry import Decision, Lineage, Registry, Status, code_version
 from recommender.registry.content import digests, version_of
 
+# Of the gate step, in the run's folder. Its module is not asked: this image has no Jinja.
+_REPORT = "evaluation.html"
 _STATUS = {
     "pass": Status.PASSED,
     "fail": Status.REJECTED,
@@ -57,7 +58,7 @@ def run(config: str, run_id: str, dataset: str, model: str, evaluation: str, dec
             Decision(
                 run_id,
                 status,
-                str((step.folder / report.FILE).relative_to(step.config.paths.root)),
+                str((step.folder / _REPORT).relative_to(step.config.paths.root)),
                 verdict.model_dump(mode="json"),
             ),
         )

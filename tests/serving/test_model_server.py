@@ -17,6 +17,7 @@ import pytest
 from shop import CUT, DAY, KNOWN, START, Shop
 
 from serving import processes
+from serving.ports import free_port
 from serving.processes import Command, Server
 
 PREDICT = "/v1/models/ostinato:predict"
@@ -35,7 +36,7 @@ def command(shop: Shop, name: str, *more: str) -> Command:
 
 @pytest.fixture(scope="module")
 def grpc_port() -> int:
-    return processes.free_port()
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,19 @@ def test_what_is_excluded_is_not_shown_and_k_may_exceed_the_catalogue(
     told = predict(client, user_id="nobody", k=1000, exclude=["i0", "i3", "never-heard-of"])
     assert ids(told) == ["i1", "i2", "i4", "i5", "i6"]
     assert ids(predict(client, user_id="nobody", exclude=list(KNOWN))) == []
+
+
+def test_a_body_without_the_content_type_of_json_is_read_all_the_same(
+    client: httpx.Client,
+) -> None:
+    content = b'{"instances": [{"user_id": "ann", "k": 1}]}'
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):
+        answer = client.post(PREDICT, content=content, headers={"content-type": kind})
+        assert answer.status_code == 200, answer.text
+        assert ids(answer.json()["predictions"][0]) == ["i2"]
+    answer = client.post(PREDICT, content=b"user=ann", headers={"content-type": kind})
+    assert answer.status_code == 400
+    assert "send JSON" in answer.json()["error"]
 
 
 def test_several_instances_are_answered_in_order(client: httpx.Client) -> None:

@@ -19,6 +19,7 @@ from recommender.errors import ServingError
 from recommender.files import write_json
 from recommender.workspace import Workspace
 from serving import processes
+from serving.ports import free_port
 from serving.processes import Command, Server
 
 
@@ -144,7 +145,7 @@ def test_a_port_that_somebody_took_meanwhile_is_replaced_by_another(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, stand_in: Path
 ) -> None:
     blocker = processes.start(workspace, router("blocker", stand_in), host="127.0.0.1")
-    taken, free = int(blocker.url.rsplit(":", 1)[1]), processes.free_port()
+    taken, free = int(blocker.url.rsplit(":", 1)[1]), free_port()
     ports = iter([taken, free])
     monkeypatch.setattr(processes, "free_port", lambda host: next(ports))
     server = processes.start(workspace, router("second", stand_in), host="127.0.0.1")
