@@ -70,6 +70,10 @@ class RegistryError(UserError):
 class ServingError(UserError):
     """The served endpoint can't be started, reached or asked."""
 
+    passing = True
+
 
 class RolloutError(UserError):
     """A rollout can't be started or has come to a bad end."""
+
+    passing = True

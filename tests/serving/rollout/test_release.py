@@ -89,7 +89,7 @@ def people_asking(shop):
                     answers[told.json()["predictions"][0]["model_version"]] += 1
                 except Exception as error:  # noqa: BLE001 whatever it is, it must not happen
                     answers[repr(error)] += 1
-                time.sleep(0.02)
+                time.sleep(0.05)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -156,7 +156,7 @@ def test_a_worse_candidate_is_rolled_back_and_people_notice_nothing(shop, first,
     assert ended.champion == better == shop.registry.champion()
     assert shop.registry.candidate() is None
     assert set(answers) == {better}
-    assert answers[better] > 50
+    assert answers[better] > 20
     assert live_server(shop) == before
     assert len(processes.running(shop.config.paths)) == 2
     assert live_as_of(shop, user) == up_to_now(shop.tables)
