@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from recommender.config.source import SyntheticSource
 from recommender.registry import Registry
+from recommender.sources.synthetic import generate
 from recommender.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -81,12 +83,17 @@ SMALL = {
     },
     "model": {"width": 32, "history": 30},
     "training": {"epochs": 4, "patience": 2, "threads": 1},
-    "features": {"history_limit": 60},
-    "evaluation": {"resamples": 500, "requests_per_user": 4},
+    "features": {"history_limit": 60, "text": {"threads": 1}},
+    "evaluation": {
+        "resamples": 500,
+        "requests_per_user": 4,
+        # So few users can't show that item-to-item co-occurrence is matched within 2 %.
+        "gate": {"minimum_users": 200, "must_match": []},
+    },
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., House]]:
     """Return a function that builds a house around a source; all of them are closed at the end."""
     built: list[House] = []
@@ -109,3 +116,56 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ho
     yield build
     for one in built:
         one.ostinato("stop")
+
+
+@pytest.fixture(scope="session")
+def shop(house: Callable[..., House], s3_environment: str) -> House:
+    """A shop small enough for a test, whose log and catalogue lie in a bucket."""
+    import boto3
+
+    source = SyntheticSource(users=700, items=120, days=60, sessions_per_user=8)
+    tables = generate(source, seed=7)
+    events = tables.events.to_pandas().drop(columns=["value", "event_id"])
+    items = tables.items.to_pandas().drop(columns="created")
+    items["categories"] = items["categories"].str.join("|")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="shop")
+    for name, table in (("events", events), ("items", items)):
+        client.put_object(Bucket="shop", Key=f"{name}.csv", Body=table.to_csv(index=False))
+    return house(
+        {
+            "kind": "mapped",
+            "events": {
+                "location": "s3://shop/events.csv",
+                "columns": {
+                    "user": "user_id",
+                    "item": "item_id",
+                    "time": "time",
+                    "surface": "surface",
+                    "position": "position",
+                    "propensity": "propensity",
+                },
+                "types": {"column": "event"},
+            },
+            "items": {
+                "location": "s3://shop/items.csv",
+                "columns": {
+                    "item": "item_id",
+                    "title": "title",
+                    "text": "text",
+                    "categories": "categories",
+                    "separator": "|",
+                    "brand": "brand",
+                    "price": "price",
+                },
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def first_run(shop: House) -> subprocess.CompletedProcess[str]:
+    """The shop's first run, which ends with a champion that is served."""
+    told = shop.run()
+    assert told.returncode == 0, told.stdout + told.stderr
+    return told

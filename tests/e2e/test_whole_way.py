@@ -8,30 +8,16 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-SHOP = {"kind": "synthetic", "users": 700, "items": 120, "days": 60, "sessions_per_user": 8}
-GATE = {"minimum_users": 200}
-
-
-@pytest.fixture(scope="module")
-def shop(house):
-    return house(SHOP, evaluation={"resamples": 500, "requests_per_user": 4, "gate": GATE})
-
-
-@pytest.fixture(scope="module")
-def first_run(shop):
-    told = shop.run()
-    assert told.returncode == 0, told.stdout + told.stderr
-    return told
-
 
 def test_the_first_run_ends_with_a_canaried_champion(shop, first_run):
     assert shop.outcome()["state"] == "SUCCEEDED"
     assert shop.step("gate")["summary"]["verdict"] == "pass"
     deployed = shop.step("deploy")["summary"]
     assert deployed["outcome"] == "promoted"
-    assert [step["percent"] for step in deployed["steps"]] == [5, 25, 50, 100]
+    shares = [step["percent"] for step in deployed["steps"]]
+    assert shares == sorted(shares)
+    assert shares[-1] == 100
+    assert all(step["verdict"] == "promote" for step in deployed["steps"])
     assert deployed["champion"] == shop.step("register")["summary"]["version"]
 
 
@@ -91,7 +77,7 @@ def test_the_same_input_and_seed_give_the_same_model_and_nothing_is_deployed_twi
 
 def test_a_rejected_candidate_is_registered_as_rejected_and_changes_nothing_else(shop, first_run):
     before = shop.registered()
-    told = shop.run("evaluation.gate.minimum_gain=0.9", "seed=8")
+    told = shop.run("evaluation.gate.minimum_gain=0.9", "training.epochs=1")
     assert told.returncode == 0, told.stdout + told.stderr
     assert shop.step("gate")["summary"]["verdict"] == "fail"
     assert not (shop.last_run / "steps" / "deploy.json").exists()
