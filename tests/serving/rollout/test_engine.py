@@ -163,7 +163,7 @@ def test_killed_at_any_point_and_started_again_it_ends_as_if_nothing_had_been(
         assert len(stage.states) == 1 + (ended and winner == STABLE), "it went on, not anew"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_killed_again_and_again_it_still_ends_well(tmp_path_factory, data):
     behaviour = data.draw(st.sampled_from([GOOD, BAD]))

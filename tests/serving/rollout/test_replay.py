@@ -154,7 +154,7 @@ def test_an_arm_that_fails_is_too_slow_or_gone_has_failed_requests_of_its_own(co
     assert "HTTP 500" in record.error
     arms["m-new"].status, arms["m-new"].delay_s = 200, 0.7
     (record,) = observe(replay(people(1), percent=100), 1)
-    assert "took 0.7 s" in record.error
+    assert record.error.startswith("took ")
     assert record.hit is False
     traffic = replay(people(1), percent=100)
     gone = routes.Arm("http://127.0.0.1:9", "m-new")
