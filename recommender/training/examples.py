@@ -70,7 +70,13 @@ class Examples:
 
     @classmethod
     def build(
-        cls, log: EventLog, cut: int, items: int, actions: ActionsConfig, limit: int, other: float
+        cls,
+        log: EventLog,
+        cut: int,
+        items: int,
+        actions: ActionsConfig,
+        limit: int,
+        other: float,
     ) -> Examples:
         """Make the examples of everything before a cut.
 
@@ -83,7 +89,7 @@ class Examples:
             other: weight of item targets that are history, but no success.
 
         Raises:
-            TrainingError: before the cut, no user did two things at different times.
+            TrainingError: before the cut there is no history, or nothing to recommend.
         """
         past = log.before(cut)
         history = past.of_types(actions.histories, actions)
@@ -92,82 +98,108 @@ class Examples:
                 f"no event of the types {', '.join(actions.histories)} lies before the cut",
                 "check actions.history and the shares in split",
             )
-        user_E = past.user_of_event
         new_E = np.ones(len(past), bool)
-        new_E[1:] = (np.diff(user_E) != 0) | (np.diff(past.times) != 0)
+        new_E[1:] = (np.diff(past.user_of_event) != 0) | (np.diff(past.times) != 0)
         context_E = np.cumsum(new_E) - 1
-        user_C, now_C = user_E[new_E], past.times[new_E]
-        _, stop_C = history.windows(user_C, now_C, limit)
-        depth_C = stop_C - history.offsets[user_C]
-
-        stride = max(1, limit // 2)
-        turn_C = np.maximum(0, -(-(depth_C - limit) // stride))
-        first_C = np.ones(len(now_C), bool)
-        first_C[1:] = (np.diff(user_C) != 0) | (np.diff(turn_C) != 0)
-        context_offsets = np.concatenate([np.flatnonzero(first_C), [len(now_C)]])
-        window_start = history.offsets[user_C[first_C]] + turn_C[first_C] * stride
-        position_C = depth_C - turn_C * stride
-        window_length = np.maximum.reduceat(position_C, context_offsets[:-1])
-
-        is_history_E = np.isin(past.actions, [actions.code(name) for name in actions.histories])
-        is_success_E = np.isin(past.actions, [actions.code(name) for name in actions.successes])
-        weight_E = np.where(is_success_E, 1.0, other).astype(np.float32)
-        if actions.exclude_seen:
-            is_history_E &= _first_time(user_E, past.items, past.times, is_history_E, items)
-        cell_E = context_E * items + past.items
-        # Of one item's events in one context, the weightiest is the target.
-        rows = np.flatnonzero(is_history_E & (weight_E > 0))
-        rows = rows[np.lexsort((-weight_E[rows], cell_E[rows]))]
-        rows = rows[np.diff(cell_E[rows], prepend=-1) != 0]
-
-        by_time = np.sort(history.times)
-        moments = np.unique(by_time[(np.arange(SLICES) * len(by_time)) // SLICES])
-        targets = history.of_types(actions.successes, actions)
-        popularity = log_popularity(targets, np.append(moments, cut), items, MEMORIES)
-        counts = np.bincount(history.items, minlength=items)
-        if not len(rows):
+        now_C = past.times[new_E]
+        start_W, context_offsets, position_C = _windows(
+            history, past.user_of_event[new_E], now_C, limit
+        )
+        targets, weight = _item_targets(past, context_E, items, actions, other)
+        if not len(targets):
             raise TrainingError(
                 f"none of {len(history)} history events before the cut can be learned to recommend",
                 f"successes are {', '.join(actions.successes)}; check actions.success, or give "
                 "the other types weight by training.other_weight",
             )
+        successes = history.of_types(actions.successes, actions)
+        moments = _slices(history.times)
+        popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
+        contexts = np.arange(len(now_C) + 1)
         return cls(
             history=history,
-            window_start=window_start,
-            window_length=window_length,
+            window_start=start_W,
+            window_length=np.maximum.reduceat(position_C, context_offsets[:-1]),
             context_offsets=context_offsets,
             position=position_C,
             now=now_C,
-            slice=np.maximum(np.searchsorted(moments, now_C, side="right") - 1, 0),
-            item_offsets=np.searchsorted(context_E[rows], np.arange(len(now_C) + 1)),
-            item=past.items[rows],
-            weight=weight_E[rows],
-            action_offsets=np.searchsorted(context_E, np.arange(len(now_C) + 1)),
+            slice=np.searchsorted(moments, now_C, side="right").clip(min=1) - 1,
+            item_offsets=np.searchsorted(context_E[targets], contexts),
+            item=past.items[targets],
+            weight=weight,
+            action_offsets=np.searchsorted(context_E, contexts),
             action_item=past.items,
             action=past.actions,
             popularity=popularity[:-1],
             latest=popularity[-1],
-            known=counts > 0,
+            known=np.bincount(history.items, minlength=items) > 0,
             exclude_seen=actions.exclude_seen,
         )
 
 
-def _first_time(
-    user_E: Ints,
-    item_E: NDArray[np.int32],
-    time_E: Ints,
-    counts_E: NDArray[np.bool_],
-    items: int,
-) -> NDArray[np.bool_]:
+def _windows(history: EventLog, user_C: Ints, now_C: Ints, limit: int) -> tuple[Ints, Ints, Ints]:
+    """Cut histories into windows that overlap by half.
+
+    Args:
+        history: the events.
+        user_C: of each context, ascending.
+        now_C: of each context, ascending within a user.
+        limit: most events of a window.
+
+    Returns:
+        the first event of each window (W,), the contexts of each (W + 1,), and how many events of
+        its window lie before each context (C,).
+    """
+    _, stop_C = history.windows(user_C, now_C, limit)
+    depth_C = stop_C - history.offsets[user_C]
+    stride = max(1, limit // 2)
+    turn_C = np.maximum(0, -(-(depth_C - limit) // stride))
+    first_C = np.ones(len(now_C), bool)
+    first_C[1:] = (np.diff(user_C) != 0) | (np.diff(turn_C) != 0)
+    context_offsets = np.append(np.flatnonzero(first_C), len(now_C))
+    start_W = history.offsets[user_C[first_C]] + turn_C[first_C] * stride
+    return start_W, context_offsets, depth_C - turn_C * stride
+
+
+def _item_targets(
+    past: EventLog, context_E: Ints, items: int, actions: ActionsConfig, other: float
+) -> tuple[Ints, NDArray[np.float32]]:
+    """Return the events that are item targets, by context and item, and their weights, (N,) each.
+
+    Of one item's events in one context, the weightiest is the target. Where seen items are never
+    recommended again, only an item's first time is one.
+    """
+    wanted_E = np.isin(past.actions, [actions.code(name) for name in actions.histories])
+    success_E = np.isin(past.actions, [actions.code(name) for name in actions.successes])
+    weight_E = np.where(success_E, 1.0, other).astype(np.float32)
+    if actions.exclude_seen:
+        wanted_E &= _first_time(past, wanted_E, items)
+    rows = np.flatnonzero(wanted_E & (weight_E > 0))
+    cell_E = context_E * items + past.items
+    rows = rows[np.lexsort((-weight_E[rows], cell_E[rows]))]
+    rows = rows[np.diff(cell_E[rows], prepend=-1) != 0]
+    return rows, weight_E[rows]
+
+
+def _first_time(past: EventLog, taking_E: NDArray[np.bool_], items: int) -> NDArray[np.bool_]:
     """Return whether each event is at the first moment at which its user took its item, (E,).
 
-    Only events where `counts_E` holds are a taking.
+    Args:
+        past: the events.
+        taking_E: which of them are a taking.
+        items: I.
     """
-    cell_E = user_E * items + item_E
-    rows = np.flatnonzero(counts_E)
-    rows = rows[np.lexsort((time_E[rows], cell_E[rows]))]
+    cell_E = past.user_of_event * items + past.items
+    rows = np.flatnonzero(taking_E)
+    rows = rows[np.lexsort((past.times[rows], cell_E[rows]))]
     starts = np.flatnonzero(np.diff(cell_E[rows], prepend=-1) != 0)
     runs = np.diff(np.append(starts, len(rows)))
-    first_E = np.zeros(len(user_E), bool)
-    first_E[rows] = time_E[rows] == np.repeat(time_E[rows[starts]], runs)
+    first_E = np.zeros(len(past), bool)
+    first_E[rows] = past.times[rows] == np.repeat(past.times[rows[starts]], runs)
     return first_E
+
+
+def _slices(times: Ints) -> Ints:
+    """Return the moments at which slices of about equally many events begin, (X,)."""
+    ordered = np.sort(times)
+    return np.unique(ordered[(np.arange(SLICES) * len(ordered)) // SLICES])

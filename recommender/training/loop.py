@@ -182,8 +182,8 @@ def _step(
             f"action {action_loss.item():.4g}) and the gradient's norm {norm.item():.4g} at step "
             f"{at.step + 1}, epoch {at.epoch + 1}, batch {at.batch + 1} of {len(batches)} "
             f"(fingerprint {_fingerprint(batch)}, {batch.tokens} events)",
-            f"lower training.learning_rate (it is {config.learning_rate:g}); "
-            "the last checkpoint from before this step is kept",
+            f"lower training.learning_rate (it is {config.learning_rate:g}) or training.clip, and run "
+            "again; with other settings, training starts anew",
         )
     run.optimizer.step()
     run.position = replace(

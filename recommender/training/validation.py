@@ -78,7 +78,8 @@ class Validation:
         is_success_E = np.isin(
             history.actions[inside], [actions.code(name) for name in actions.successes]
         )
-        relevant = np.unique((request_E * items + history.items[inside])[is_success_E])
+        cells_E = request_E * items + history.items[inside].astype(np.int64)
+        relevant: Ints = np.unique(cells_E[is_success_E])
         if actions.exclude_seen:
             past = history.histories(user_R, time_R, limit)
             owner = np.repeat(np.arange(len(past)), past.lengths)
