@@ -76,7 +76,11 @@ def run(
 
     tree, console = _config(config, workspace, settings), _console()
     console.print(f"[bold]{tree.name}[/] → {tree.paths.root}", highlight=False)
-    ended = run_locally(tree, console)
+    try:
+        ended = run_locally(tree, console)
+    except KeyboardInterrupt:  # Typer would end without a word
+        Console(stderr=True).print("interrupted; run the same command again to go on")
+        raise typer.Exit(130) from None
     print_summary(ended, console, f"{_me()} recommend USER{_again(config, workspace)}")
 
 
@@ -194,9 +198,6 @@ def main() -> None:
     except UserError as error:
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("\ninterrupted; run the same command again to go on")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -53,5 +53,6 @@ class TrainingConfig(Section):
     checkpoint_every_steps: int = Field(200, ge=1)
     """Steps between checkpoints (one is also written after every epoch)."""
 
-    threads: int = Field(2, ge=1)
-    """CPU threads; part of what makes a run repeatable to the byte."""
+    threads: int = Field(1, ge=1)
+    """CPU threads; part of what makes a run repeatable to the byte. A second one gains little at
+    small widths, and loses much where another process wants the core."""
