@@ -53,7 +53,8 @@ class RolloutConfig(Section):
     hit_rate_kept: float = Field(0.5, ge=0, le=1)
     """Share of the champion's hit rate that a candidate must be shown to keep before it gets
     everybody. Not failing is not enough: with too few users to tell, the champion stays. The gate
-    has compared both models on all test users; this asks whether that arrives where it is served."""
+    has compared both models on all test users; this asks whether that arrives where they are
+    served."""
 
     false_alarm: float = Field(0.05, gt=0, lt=0.5)
     """Chance that any guardrail calls an equally good candidate bad, over all looks together."""
