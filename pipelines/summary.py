@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.run import Run
@@ -82,8 +83,19 @@ def _canary(told: dict[str, Any]) -> Iterator[str]:
     if not deployed:
         yield "nothing was deployed; what was served before still is"
         return
-    yield f"{deployed['outcome']}; champion is {deployed['champion']} at {deployed['endpoint']}"
+    outcome = _OUTCOMES[deployed["outcome"]]
+    yield f"{outcome}; champion is {deployed['champion']} at {deployed['endpoint']}"
+    yield from escape(deployed["reason"]).splitlines()
+    if left_out := deployed.get("left_out"):
+        steps = ", ".join(f"{percent} %" for percent in left_out)
+        yield f"left out for want of held-out users: {steps}"
 
+
+_OUTCOMES = {
+    "promoted": "[green]promoted[/]",
+    "rolled_back": "[red]rolled back[/]: the candidate did not win its place",
+    "unchanged": "unchanged",
+}
 
 _FIGURES = (("users", "d"), ("errors", "d"), ("p95_ms", ".0f"), ("hit_rate", ".3f"))
 """What is shown of both arms, and how."""
