@@ -15,11 +15,15 @@ class TrainingConfig(Section):
     the test window.
     """
 
-    epochs: int = Field(10, ge=1)
-    """At most this many passes over the training sequences."""
+    epochs: int = Field(6, ge=1)
+    """At most this many passes over the training sequences; the learning rate ends at nought."""
 
-    patience: int = Field(2, ge=1)
-    """Epochs without a better validation NDCG before the search stops."""
+    patience: int = Field(3, ge=1)
+    """Epochs in a row with a validation NDCG below the best before the search stops."""
+
+    tie: float = Field(0.01, ge=0, lt=1)
+    """Of the epochs whose validation NDCG is within this share of the best, the latest counts: so
+    small a difference is chance, and the longer schedule anneals better."""
 
     refit: bool = True
     """Whether the validation window is trained on, too, once the number of epochs is known.

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +66,7 @@ class Position:
     action_sum: float = 0.0
     seconds: float = 0.0
     events: int = 0
-    best: float = -math.inf
+    best: float = 0.0
     best_epoch: int = 0
 
 
@@ -122,7 +121,7 @@ def fit(
         on_step: called with the number of every finished step.
 
     Returns:
-        the best epoch (from 1) and the curve.
+        the best epoch (from 1; the last where nothing was validated) and the curve.
 
     Raises:
         TrainingError: a loss or gradient is not finite.
@@ -145,7 +144,7 @@ def fit(
                 _save(run, phase, checkpoints)
             if on_step is not None:
                 on_step(step)
-        _end_epoch(run, phase, catalogue)
+        _end_epoch(run, phase, config, catalogue)
         _save(run, phase, checkpoints)
     if run.best:
         module.load_state_dict(run.best)
@@ -182,8 +181,8 @@ def _step(
             f"action {action_loss.item():.4g}) and the gradient's norm {norm.item():.4g} at step "
             f"{at.step + 1}, epoch {at.epoch + 1}, batch {at.batch + 1} of {len(batches)} "
             f"(fingerprint {_fingerprint(batch)}, {batch.tokens} events)",
-            f"lower training.learning_rate (it is {config.learning_rate:g}) or training.clip, and run "
-            "again; with other settings, training starts anew",
+            f"lower training.learning_rate (it is {config.learning_rate:g}) or training.clip and "
+            "run again; with other settings, training starts anew",
         )
     run.optimizer.step()
     run.position = replace(
@@ -197,8 +196,8 @@ def _step(
     )
 
 
-def _end_epoch(run: _Run, phase: Phase, catalogue: Catalogue) -> None:
-    """Validate, and remember the best."""
+def _end_epoch(run: _Run, phase: Phase, config: TrainingConfig, catalogue: Catalogue) -> None:
+    """Validate, and remember the latest epoch that is as good as the best."""
     at = run.position
     ndcg = None
     if phase.validation:
@@ -216,8 +215,8 @@ def _end_epoch(run: _Run, phase: Phase, catalogue: Catalogue) -> None:
         )
     )
     following = Position(at.epoch + 1, 0, at.step, best=at.best, best_epoch=at.best_epoch)
-    if ndcg is not None and ndcg > at.best:
-        following = replace(following, best=ndcg, best_epoch=at.epoch + 1)
+    if ndcg is not None and ndcg >= at.best * (1 - config.tie):
+        following = replace(following, best=max(at.best, ndcg), best_epoch=at.epoch + 1)
         run.best = {name: value.clone() for name, value in run.module.state_dict().items()}
     run.position = following
 
@@ -252,12 +251,10 @@ def _save(run: _Run, phase: Phase, checkpoints: Checkpoints) -> None:
             tensors[f"optimizer/{name}/{moment}"] = value.clone()
     for name, value in run.best.items():
         tensors[f"best/{name}"] = value
-    position: dict[str, Any] = asdict(run.position)
-    position["best"] = None if run.position.best == -math.inf else run.position.best
     values = {
         "phase": phase.name,
         "epochs": phase.epochs,
-        "position": position,
+        "position": asdict(run.position),
         "curve": [asdict(epoch) for epoch in run.curve],
     }
     checkpoints.save(Checkpoint(values, tensors))
@@ -268,10 +265,7 @@ def _resume(run: _Run, phase: Phase, checkpoints: Checkpoints) -> None:
     found = checkpoints.latest()
     if found is None or found.values.get("phase") != phase.name:
         return
-    position = dict(found.values["position"])
-    if position["best"] is None:
-        position["best"] = -math.inf
-    run.position = Position(**position)
+    run.position = Position(**found.values["position"])
     run.curve = [Epoch(**epoch) for epoch in found.values["curve"]]
     state = run.module.state_dict()
     parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "best": {}}

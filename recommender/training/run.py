@@ -46,8 +46,7 @@ class Trained:
     @property
     def validation_ndcg(self) -> float | None:
         """NDCG@10 of the best epoch of the search; None where nobody could be asked."""
-        scored = [epoch.ndcg for epoch in self.curve if epoch.ndcg is not None]
-        return max(scored, default=None)
+        return self.curve[self.best_epoch - 1].ndcg
 
     @property
     def seconds(self) -> float:

@@ -113,7 +113,9 @@ def test_what_a_user_can_mend_ends_the_step_with_one_clear_message(bench):
         train.run(config.to_json(), RUN, str(root / "nowhere"), str(root / "model"))
     wild = config.model_dump(mode="json")
     wild["training"] |= {"learning_rate": 1e30, "clip": 1e30}
-    with pytest.raises(SystemExit, match=r"the loss is [^→]*→ lower training.learning_rate") as found:
+    with pytest.raises(
+        SystemExit, match=r"the loss is [^→]*→ lower training.learning_rate"
+    ) as found:
         run(parse(wild, "test"), root)
     assert "Traceback" not in str(found.value)
     step = read_json(config.paths.run(RUN) / "steps" / "train.json")

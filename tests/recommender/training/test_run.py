@@ -242,13 +242,24 @@ def test_the_refit_learns_from_the_validation_window_and_the_search_does_not(wor
 
 
 def test_loss_falls_and_the_best_epoch_of_the_search_is_kept(world, settings):
-    trained = fresh(world, settings(epochs=6, patience=6, refit=False, learning_rate=1e-2))
+    config = settings(epochs=6, patience=6, refit=False, learning_rate=1e-2, tie=0.0)
+    trained = fresh(world, config)
     losses = [epoch.item_loss for epoch in trained.curve]
     assert losses[-1] < losses[0] - 0.1
     assert trained.curve[-1].action_loss < trained.curve[0].action_loss
     ndcg = [epoch.ndcg for epoch in trained.curve]
-    assert trained.best_epoch == 1 + int(np.argmax(ndcg))
+    assert trained.best_epoch == 1 + max(i for i, x in enumerate(ndcg) if x == max(ndcg))
     assert trained.validation_ndcg == max(ndcg)
+
+
+def test_of_epochs_that_are_nearly_as_good_as_the_best_the_latest_counts(world, settings):
+    options = {"epochs": 6, "patience": 6, "refit": False, "learning_rate": 1e-2}
+    strict, loose = (fresh(world, settings(**options, tie=tie)) for tie in (0.0, 0.2))
+    ndcg = [epoch.ndcg for epoch in loose.curve]
+    assert ndcg == [epoch.ndcg for epoch in strict.curve]
+    latest = max(i for i, x in enumerate(ndcg) if x >= 0.8 * max(ndcg[: i + 1]))
+    assert loose.best_epoch == latest + 1 >= strict.best_epoch
+    assert loose.validation_ndcg == ndcg[latest]
 
 
 def test_the_search_stops_when_patience_is_at_its_end(world, settings):
