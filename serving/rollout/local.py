@@ -80,7 +80,9 @@ class LocalTarget:
 
     def check(self) -> None:
         """Look whether both arms still run."""
-        for name, server in self._arms.items():
+        # The stable one first: where both are gone, it wasn't the candidate.
+        for name in ("stable", "candidate"):
+            server = self._arms[name]
             if not server.alive:
                 told = (
                     f"the {name} arm {server.version} has ended while it was being served:\n"
