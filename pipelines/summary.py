@@ -12,6 +12,10 @@ from rich.table import Table
 from pipelines.run import Run
 
 
+_ITEMS = 5
+"""Items shown of each example."""
+
+
 def print_summary(run: Run, console: Console, ask_again: str) -> None:
     """Print what was validated, how good the model is, what was decided and what is served.
 
@@ -30,14 +34,14 @@ def print_summary(run: Run, console: Console, ask_again: str) -> None:
     ):
         console.print(f"[bold]{heading}[/]")
         for line in lines:
-            console.print(f"  {line}", highlight=False)
+            console.print(f"  {line}", highlight=False, soft_wrap=True)
     deployed = told.get("deploy", {})
     if deployed.get("steps"):
         console.print(_steps(deployed["steps"]))
     examples = deployed.get("examples") or []
     for example in examples:
         console.print(f"\n[bold]For user {example['user_id']}[/]")
-        for item in example["items"]:
+        for item in example["items"][:_ITEMS]:
             console.print(f"  {item['score']:7.3f}  {item['title']}", highlight=False)
     console.print("\n[bold]Reports[/]")
     for path in sorted(run.folder.glob("*.html")) + sorted(run.folder.glob("*.png")):
