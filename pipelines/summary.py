@@ -11,7 +11,6 @@ from rich.table import Table
 
 from pipelines.run import Run
 
-
 _ITEMS = 5
 """Items shown of each example."""
 
