@@ -23,7 +23,8 @@ from recommender.config.rollout import RolloutConfig
 from recommender.errors import UserError
 from recommender.progress import Progress
 from serving.rollout import plan as planning
-from serving.rollout.analysis import Analysis, Verdict, analyse
+from serving.rollout.analysis import Analysis, analyse
+from serving.rollout.guardrails import Verdict
 from serving.rollout.records import Journal, Record
 from serving.rollout.state import Phase, Rollouts, State
 from serving.rollout.target import CandidateError, Champions, Target, Traffic

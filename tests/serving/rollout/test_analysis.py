@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from recommender.config.rollout import RolloutConfig
-from serving.rollout.analysis import Verdict, analyse
+from serving.rollout.analysis import analyse
+from serving.rollout.guardrails import Verdict
 from serving.rollout.plan import Plan, Step
 from serving.rollout.records import Arm, Record
 
