@@ -33,7 +33,7 @@ compile: $(VENV)/.installed ## Compile the pipeline to pipelines/compiled/traini
 	@$(BIN)/ostinato compile
 
 test: $(VENV)/.tested ## Run the tests (under 12 minutes on two cores)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.tested ## Run the tests that take minutes of CPU each
 	$(BIN)/pytest -m slow --timeout 3000 $(PYTEST_ARGS)
