@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 from rich.console import Console
 
@@ -68,5 +67,5 @@ def _port(config: Config) -> tuple[str, str]:
         try:
             probe.bind((serving.host, serving.port))
         except OSError as error:
-            return name, f"{error.strerror}; set serving.port in {Path('configs')}/…"
+            return name, f"{error.strerror}; set serving.port in the configuration"
     return f"{name} is free", ""

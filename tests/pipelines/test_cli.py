@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -59,11 +60,28 @@ def test_a_wrong_key_or_value_is_one_message_that_names_it(words, message):
     assert "Traceback" not in told.stderr
 
 
-def test_doctor_finds_this_machine_fit(tmp_path):
-    told = ostinato("doctor", "--workspace", str(tmp_path / "new"))
+def test_doctor_finds_this_machine_fit_and_changes_nothing(tmp_path):
+    config = tmp_path / "config.yaml"
+    # Any free port: the default one may be taken by an endpoint of this very project.
+    config.write_text((ROOT / "configs/synthetic.yaml").read_text() + "\nserving: {port: 0}\n")
+    told = ostinato("doctor", "-c", str(config), "--workspace", str(tmp_path / "new"))
     assert told.returncode == 0, told.stdout
     assert "kfp 2.17.0" in told.stdout
-    assert not (tmp_path / "new").exists(), "doctor changes nothing"
+    assert not (tmp_path / "new").exists()
+
+
+def test_doctor_says_what_to_do_where_the_port_is_taken(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = tmp_path / "config.yaml"
+        text = (ROOT / "configs/synthetic.yaml").read_text()
+        config.write_text(f"{text}\nserving: {{port: {port}}}\n")
+        told = ostinato("doctor", "-c", str(config), "--workspace", str(tmp_path / "new"))
+    assert told.returncode == 1
+    assert f"port {port}" in told.stdout
+    assert "serving.port" in told.stdout
 
 
 def test_two_runs_in_one_workspace_do_not_mix(tmp_path):
