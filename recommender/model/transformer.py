@@ -15,7 +15,6 @@ from recommender.config.model import ModelConfig
 from recommender.model.blocks import Block, RelativeBias
 from recommender.model.heads import ActionHead, Contexts, Pairs, Popularity, Repeats, RequestHead
 from recommender.model.inputs import EventInputs, ItemTower
-from recommender.model.layers import Dropout
 from recommender.model.padded import Padded
 
 
@@ -46,7 +45,7 @@ class UnifiedTransformer(nn.Module):
         self.config = config
         self.tower = ItemTower(text_IV, known_I, width, config.id_dropout)
         self.inputs = EventInputs(actions, width)
-        self.drop = Dropout(config.dropout)
+        self.drop = nn.Dropout(config.dropout)
         self.bias = RelativeBias(config.heads, time_bias=config.time_bias)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.dropout) for _ in range(config.layers)
