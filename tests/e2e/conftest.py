@@ -43,7 +43,7 @@ class House:
     workspace: Path
     config: Path
 
-    def ostinato(self, *words: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    def ostinato(self, *words: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self.command(words[0]), *words[1:]],
             cwd=ROOT,

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+# A whole run belongs to the first test; a loaded machine takes minutes for it.
+pytestmark = pytest.mark.timeout(1200)
+
 
 def test_the_first_run_ends_with_a_canaried_champion(shop, first_run):
     assert shop.outcome()["state"] == "SUCCEEDED"
