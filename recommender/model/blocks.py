@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recommender.model.layers import Dropout, looked_up
 from recommender.model.times import BUCKETS, duration_buckets
 
 DISTANCES = 32
@@ -34,11 +35,8 @@ class RelativeBias(nn.Module):
 
     def __init__(self, heads: int, *, time_bias: bool) -> None:
         super().__init__()
-        self.place = nn.Embedding(DISTANCES, heads)
-        nn.init.zeros_(self.place.weight)
-        self.time = nn.Embedding(BUCKETS, heads) if time_bias else None
-        if self.time is not None:
-            nn.init.zeros_(self.time.weight)
+        self.place_HN = nn.Parameter(torch.zeros(heads, DISTANCES))
+        self.time_HN = nn.Parameter(torch.zeros(heads, BUCKETS)) if time_bias else None
 
     def forward(self, times_BT: Tensor) -> Tensor:
         """Return the bias, -inf where a state would see a later one, (B or 1, H, S, S).
@@ -50,12 +48,13 @@ class RelativeBias(nn.Module):
         states = times_BT.shape[1] + 1
         places_S = torch.arange(states, device=times_BT.device)
         distances_SS = places_S[:, None] - places_S[None, :]
-        bias_BSSH = self.place(distance_buckets(distances_SS.clamp(min=0)))[None]
-        if self.time is not None:
+        bias_HBSS = looked_up(self.place_HN, distance_buckets(distances_SS.clamp(min=0))[None])
+        if self.time_HN is not None:
             apart_BTT = duration_buckets(times_BT[:, :, None] - times_BT[:, None, :])
-            bias_BSSH = bias_BSSH + self.time(nn.functional.pad(apart_BTT, (1, 0, 1, 0)))
-        bias_BHSS: Tensor = bias_BSSH.permute(0, 3, 1, 2)
-        return bias_BHSS.masked_fill(distances_SS < 0, float("-inf"))
+            bias_HBSS = bias_HBSS + looked_up(
+                self.time_HN, nn.functional.pad(apart_BTT, (1, 0, 1, 0))
+            )
+        return bias_HBSS.transpose(0, 1).masked_fill(distances_SS < 0, float("-inf"))
 
 
 class Block(nn.Module):
@@ -66,13 +65,13 @@ class Block(nn.Module):
     Args:
         width: D.
         heads: H.
-        dropout: on attention weights and on what each part adds to the stream.
+        dropout: on what each part adds to the stream.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.drop = Dropout(dropout)
         self.attention_norm = nn.RMSNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
@@ -83,12 +82,9 @@ class Block(nn.Module):
         batch, states, width = x_BSD.shape
         qkv_BS3HK = self.qkv(self.attention_norm(x_BSD)).view(batch, states, 3, self.heads, -1)
         q_BHSK, k_BHSK, v_BHSK = qkv_BS3HK.permute(2, 0, 3, 1, 4)
-        drop = self.dropout if self.training else 0.0
-        mixed_BHSK = nn.functional.scaled_dot_product_attention(
-            q_BHSK, k_BHSK, v_BHSK, bias_BHSS, drop
-        )
+        mixed_BHSK = nn.functional.scaled_dot_product_attention(q_BHSK, k_BHSK, v_BHSK, bias_BHSS)
         mixed_BSD = mixed_BHSK.transpose(1, 2).reshape(batch, states, width)
-        x_BSD = x_BSD + nn.functional.dropout(self.out(mixed_BSD), self.dropout, self.training)
+        x_BSD = x_BSD + self.drop(self.out(mixed_BSD))
         fed_BSD: Tensor = self.feed(x_BSD)
         return fed_BSD
 
@@ -103,7 +99,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.drop = Dropout(dropout)
         self.norm = nn.RMSNorm(width)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(2 * width, width, bias=False)
@@ -112,4 +108,5 @@ class FeedForward(nn.Module):
         """Return the stream after this part; any leading shape."""
         gate_XF, value_XF = self.up(self.norm(x_XD)).chunk(2, dim=-1)
         added_XD = self.down(nn.functional.silu(gate_XF) * value_XF)
-        return x_XD + nn.functional.dropout(added_XD, self.dropout, self.training)
+        fed_XD: Tensor = x_XD + self.drop(added_XD)
+        return fed_XD

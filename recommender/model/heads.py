@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recommender.model.blocks import DISTANCES, FeedForward, distance_buckets
 from recommender.model.inputs import RequestInputs
+from recommender.model.layers import looked_up
 from recommender.model.times import BUCKETS, duration_buckets
 
 _COUNTS = 16
@@ -163,12 +164,9 @@ class Repeats(nn.Module):
 
     def __init__(self, width: int, *, time: bool) -> None:
         super().__init__()
-        self.ago = nn.Embedding(BUCKETS, 1) if time else None
-        self.since = nn.Embedding(DISTANCES, 1)
-        self.count = nn.Embedding(_COUNTS, 1)
-        for embedding in (self.ago, self.since, self.count):
-            if embedding is not None:
-                nn.init.zeros_(embedding.weight)
+        self.ago_1N = nn.Parameter(torch.zeros(1, BUCKETS)) if time else None
+        self.since_1N = nn.Parameter(torch.zeros(1, DISTANCES))
+        self.count_1N = nn.Parameter(torch.zeros(1, _COUNTS))
         self.query_D = nn.Parameter(torch.zeros(width))
         self.item_D = nn.Parameter(torch.zeros(width))
 
@@ -186,15 +184,15 @@ class Repeats(nn.Module):
         """
         position_P = contexts.position[pairs.context]
         added_P: Tensor = (
-            self.since(distance_buckets(position_P - 1 - pairs.event))[:, 0]
-            + self.count(_count_buckets(pairs.count))[:, 0]
+            looked_up(self.since_1N, distance_buckets(position_P - 1 - pairs.event))[0]
+            + looked_up(self.count_1N, _count_buckets(pairs.count))[0]
             + (query_CD @ self.query_D)[pairs.context]
             + (items_ID @ self.item_D)[pairs.item]
         )
-        if self.ago is not None:
+        if self.ago_1N is not None:
             last_P = times_BT[contexts.row[pairs.context], pairs.event]
             ago_P = contexts.now[pairs.context] - last_P
-            added_P = added_P + self.ago(duration_buckets(ago_P))[:, 0]
+            added_P = added_P + looked_up(self.ago_1N, duration_buckets(ago_P))[0]
         return added_P
 
 

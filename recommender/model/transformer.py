@@ -15,6 +15,7 @@ from recommender.config.model import ModelConfig
 from recommender.model.blocks import Block, RelativeBias
 from recommender.model.heads import ActionHead, Contexts, Pairs, Popularity, Repeats, RequestHead
 from recommender.model.inputs import EventInputs, ItemTower
+from recommender.model.layers import Dropout
 from recommender.model.padded import Padded
 
 
@@ -45,7 +46,7 @@ class UnifiedTransformer(nn.Module):
         self.config = config
         self.tower = ItemTower(text_IV, known_I, width, config.id_dropout)
         self.inputs = EventInputs(actions, width)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
         self.bias = RelativeBias(config.heads, time_bias=config.time_bias)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.dropout) for _ in range(config.layers)

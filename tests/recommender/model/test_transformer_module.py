@@ -61,7 +61,7 @@ def test_time_bias_gives_attention_the_time_between_events_and_not_only_their_or
     near = padded()
     far = Padded(near.items, near.actions, near.times * 2)
     bias = RelativeBias(2, time_bias=True)
-    torch.nn.init.normal_(bias.time.weight)
+    torch.nn.init.normal_(bias.time_HN)
     assert not torch.equal(bias(near.times), bias(far.times))
     blind = RelativeBias(2, time_bias=False)
     assert torch.equal(blind(near.times), blind(far.times))
