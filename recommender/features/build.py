@@ -45,23 +45,29 @@ def catalogue_order(items: pa.Table) -> pa.Table:
     return ordered
 
 
-def event_log(tables: Tables, config: Config) -> EventLog:
+def event_log(tables: Tables, config: Config, *, event_ids: bool = False) -> EventLog:
     """Return all events, of all types, sorted by (user, time, event id); users by their ids.
+
+    Args:
+        tables: canonical.
+        config: says what the event types mean.
+        event_ids: whether the log carries the ids of its events.
 
     Raises:
         FeatureError: an event names an item or a type that isn't known.
     """
     catalogue = Catalogue(tuple(catalogue_order(tables.items)["item_id"].to_pylist()))
-    return EventLog.build(tables.events, catalogue, config.actions)
+    return EventLog.build(tables.events, catalogue, config.actions, event_ids=event_ids)
 
 
-def history_log(tables: Tables, config: Config) -> EventLog:
-    """Return the events that make up histories (`actions.history`); users by their ids.
+def history_log(tables: Tables, config: Config, *, event_ids: bool = False) -> EventLog:
+    """Return the events that make up histories (`actions.history`); arguments as `event_log`.
 
     Raises:
         FeatureError: an event names an item or a type that isn't known.
     """
-    return event_log(tables, config).of_types(config.actions.histories, config.actions)
+    log = event_log(tables, config, event_ids=event_ids)
+    return log.of_types(config.actions.histories, config.actions)
 
 
 def build_dataset(

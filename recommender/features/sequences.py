@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import FeatureError
+from recommender.features.event_order import dictionary, in_order, taken
 
 Ints = NDArray[np.int64]
 
@@ -34,6 +35,17 @@ class Catalogue:
     def index(self) -> dict[str, int]:
         """Row of each id."""
         return {item: row for row, item in enumerate(self.ids)}
+
+    def rows(self, item_ids: pa.ChunkedArray) -> NDArray[np.int32]:
+        """Return the row of each id; −1 for an id that isn't in the catalogue."""
+        codes, names = dictionary(item_ids)
+        found = pc.index_in(names.cast(pa.string()), value_set=self._array)
+        # One more at the end, for the code −1 of a missing id.
+        return np.append(found.fill_null(-1).to_numpy(), -1).astype(np.int32)[codes]
+
+    @cached_property
+    def _array(self) -> pa.Array:
+        return pa.array(self.ids, pa.string())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,6 +62,8 @@ class Histories:
         values: what the event carried (a rating, a quantity) or NaN, (T,) float32.
         offsets: history b is `[offsets[b], offsets[b + 1])`, (B + 1,) int64.
         now: the moment of asking, UTC milliseconds, (B,) int64.
+        event_ids: texts, (T,), where the log carries them: the online store keeps them, training
+            needs none.
     """
 
     items: NDArray[np.int32]
@@ -58,6 +72,7 @@ class Histories:
     values: NDArray[np.float32]
     offsets: Ints
     now: Ints
+    event_ids: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.now)
@@ -77,6 +92,7 @@ class Histories:
             self.values[first:last],
             self.offsets[start : stop + 1] - first,
             self.now[start:stop],
+            None if self.event_ids is None else self.event_ids[first:last],
         )
 
     def batches(self, size: int) -> Iterable[Histories]:
@@ -115,7 +131,7 @@ class EventLog:
     Attributes:
         users: ids in the order of `offsets`, (U,).
         offsets: user u's events are `[offsets[u], offsets[u + 1])`, (U + 1,) int64.
-        items, actions, times, values: as in `Histories`, (E,).
+        items, actions, times, values, event_ids: as in `Histories`, (E,).
     """
 
     users: tuple[str, ...]
@@ -124,54 +140,55 @@ class EventLog:
     actions: NDArray[np.int8]
     times: Ints
     values: NDArray[np.float32]
+    event_ids: pa.Array | None = None
 
     @classmethod
-    def build(cls, events: pa.Table, catalogue: Catalogue, actions: ActionsConfig) -> EventLog:
+    def build(
+        cls,
+        events: pa.Table,
+        catalogue: Catalogue,
+        actions: ActionsConfig,
+        *,
+        event_ids: bool = False,
+    ) -> EventLog:
         """Sort canonical events into a log.
 
         Args:
             events: the canonical table (see `recommender.tables.EVENTS`).
             catalogue: the items; every event's item must be among them.
             actions: the event types; every event's type must be among them.
+            event_ids: whether the log carries the ids of its events.
 
         Raises:
-            FeatureError: an event names an item or a type that isn't known.
+            FeatureError: an event names an item or a type that isn't known, or has no user or
+                no time.
         """
-        frame = pd.DataFrame(
-            {
-                "user": events["user_id"].to_pandas(),
-                "item": events["item_id"].to_pandas(),
-                "event": events["event"].to_pandas(),
-                "time": events["time"].cast(pa.int64()).to_numpy(),
-                "value": events["value"].to_numpy(zero_copy_only=False),
-                "event_id": events["event_id"].to_pandas(),
-            }
+        users, offsets, rows = in_order(events)
+        items = catalogue.rows(events["item_id"])
+        _all_known(
+            items >= 0,
+            events["item_id"],
+            rows,
+            "name items that the catalogue lacks",
+            "validation removes such events; run the validate step on this data",
         )
-        frame = frame.sort_values(["user", "time", "event_id"], kind="stable", ignore_index=True)
-        items = frame["item"].map(catalogue.index)
-        if items.isna().any():
-            unknown = frame.loc[items.isna(), "item"]
-            raise FeatureError(
-                f"{len(unknown)} events name items that the catalogue lacks, e.g. "
-                f"{unknown.iloc[0]!r}",
-                "validation removes such events; run the validate step on this data",
-            )
-        codes = frame["event"].map({name: actions.code(name) for name in actions.types})
-        if codes.isna().any():
-            unknown = frame.loc[codes.isna(), "event"]
-            raise FeatureError(
-                f"{len(unknown)} events are of a type that actions.types lacks, e.g. "
-                f"{unknown.iloc[0]!r}",
-                f"configured are {', '.join(actions.types)}",
-            )
-        users, counts = np.unique(frame["user"].to_numpy(str), return_counts=True)
+        kinds = _codes(events["event"], actions)
+        _all_known(
+            kinds > 0,
+            events["event"],
+            rows,
+            "are of a type that actions.types lacks",
+            f"configured are {', '.join(actions.types)}",
+        )
+        values = events["value"].to_numpy(zero_copy_only=False)
         return cls(
-            tuple(str(user) for user in users),
-            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            items.to_numpy().astype(np.int32),
-            codes.to_numpy().astype(np.int8),
-            frame["time"].to_numpy().astype(np.int64),
-            frame["value"].to_numpy().astype(np.float32),
+            users,
+            offsets,
+            items[rows],
+            kinds[rows],
+            events["time"].cast(pa.int64()).to_numpy()[rows],
+            values[rows].astype(np.float32),
+            taken(events["event_id"], rows) if event_ids else None,
         )
 
     def __len__(self) -> int:
@@ -192,6 +209,7 @@ class EventLog:
             self.actions[keep],
             self.times[keep],
             self.values[keep],
+            None if self.event_ids is None else self.event_ids.filter(pa.array(keep)),
         )
 
     def of_types(self, names: Iterable[str], actions: ActionsConfig) -> EventLog:
@@ -230,6 +248,7 @@ class EventLog:
             self.values[rows],
             offsets,
             np.asarray(times, np.int64),
+            None if self.event_ids is None else self.event_ids.take(pa.array(rows)),
         )
 
     @cached_property
@@ -246,3 +265,21 @@ class EventLog:
     def _sort_key(self) -> Ints:
         low, span = self._time_range
         return self.user_of_event * (span + 1) + (self.times - low)
+
+
+def _codes(names: pa.ChunkedArray, actions: ActionsConfig) -> NDArray[np.int8]:
+    """Return the code of each event type, (E,); 0 for an unknown or missing one."""
+    codes, distinct = dictionary(names)
+    known = {name: actions.code(name) for name in actions.types}
+    # One more at the end, for the code −1 of a missing type.
+    return np.array([*(known.get(name, 0) for name in distinct.to_pylist()), 0], np.int8)[codes]
+
+
+def _all_known(
+    known_E: NDArray[np.bool_], names: pa.ChunkedArray, rows: Ints, what: str, hint: str
+) -> None:
+    if not known_E.all():
+        wrong = rows[~known_E[rows]]
+        raise FeatureError(
+            f"{len(wrong)} events {what}, e.g. {names[int(wrong[0])].as_py()!r}", hint
+        )

@@ -88,7 +88,7 @@ def snapshots(
         "item_attributes": _item_attributes(items),
         "user_profile": _user_profile(tables.users),
         "user_sequence": sequences(
-            history_log(tables, config),
+            history_log(tables, config, event_ids=True),
             items["item_id"],
             config.actions.types,
             as_of,
@@ -104,7 +104,7 @@ def sequences(
     """Return everybody's history as of a moment.
 
     Args:
-        log: of the events that make up histories; E events.
+        log: of the events that make up histories, with their ids.
         item_ids: of the catalogue, in its order.
         types: event types; the position of one is its code − 1.
         as_of: UTC milliseconds.
@@ -112,9 +112,14 @@ def sequences(
 
     Returns:
         One row per user who has a history: `user_id`, the parallel lists `item_ids`, `actions`,
-        `times` (UTC milliseconds) and `values` (NaN where the event carried none), oldest first,
-        and `as_of`.
+        `times` (UTC milliseconds), `values` (NaN where the event carried none), `event_ids` and
+        `arrivals` (0: came by batch, not by stream), oldest first, and `as_of`.
+
+    Raises:
+        ValueError: the log doesn't carry the ids of its events.
     """
+    if log.event_ids is None:
+        raise ValueError("build the log with event_ids=True")
     everybody = np.arange(len(log.users), dtype=np.int64)
     histories = log.histories(everybody, np.full(len(everybody), as_of, np.int64), limit)
     seen = histories.lengths > 0
@@ -126,6 +131,8 @@ def sequences(
         "actions": pa.array(types, pa.string()).take(pa.array(histories.actions - 1)),
         "times": pa.array(histories.times, pa.int64()),
         "values": pa.array(histories.values, pa.float32()),
+        "event_ids": histories.event_ids,
+        "arrivals": pa.array(np.zeros(len(histories.times), np.int64)),
     }
     users = np.array(log.users, object)[seen]
     return pa.table(

@@ -14,7 +14,14 @@ from recommender.features.dataset import Dataset
 from recommender.split import Fold
 
 # Code whose change may change the weights. A checkpoint of other code is not gone on from.
-_CODE = ("config", "features/sequences.py", "model", "scoring.py", "training")
+_CODE = (
+    "config",
+    "features/event_order.py",
+    "features/sequences.py",
+    "model",
+    "scoring.py",
+    "training",
+)
 
 
 def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
