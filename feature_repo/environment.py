@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
+from feature_repo.choices import Choices
 from feature_repo.locations import FEATURES_VARIABLE, PROJECT_VARIABLE, Lane, project_name
 from recommender.config import Config, load
 from recommender.errors import UserError
@@ -20,6 +21,7 @@ def environment(config: Config, lane: Lane) -> dict[str, str]:
     return {
         PROJECT_VARIABLE: project_name(config, lane),
         FEATURES_VARIABLE: str(config.paths.features),
+        **Choices.of(config).variables(),
     }
 
 

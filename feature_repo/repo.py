@@ -6,7 +6,10 @@ environment is read at import:
 `OSTINATO_FEATURES`       folder of the stores; default `.ostinato/synthetic/features`
 `OSTINATO_FEAST_PROJECT`  the project; default `synthetic`
 
-`python -m feature_repo.environment CONFIG` prints both for a configuration. Programs don't
+`OSTINATO_TEXT_ENCODERS`   slugs of further text encoders, with commas; default none
+`OSTINATO_USER_BEHAVIOUR`  1 for the view `user_behaviour`; default 0
+
+`python -m feature_repo.environment CONFIG` prints them for a configuration. Programs don't
 import this file; `feature_repo/store.py` makes the same definitions for the project it is told.
 """
 
@@ -15,6 +18,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from feature_repo.choices import Choices
 from feature_repo.entities import ITEM, USER
 from feature_repo.locations import FEATURES_VARIABLE, PROJECT_VARIABLE, offline_folder
 from feature_repo.services import services
@@ -24,7 +28,8 @@ _folder = offline_folder(
     Path(os.environ.get(FEATURES_VARIABLE, ".ostinato/synthetic/features")).absolute(),
     os.environ.get(PROJECT_VARIABLE, "synthetic"),
 )
-_views = views(_folder)
+_choices = Choices.read()
+_views = views(_folder, _choices)
 _services = services(_views)
 
 user = USER
@@ -33,5 +38,7 @@ user_sequence = _views["user_sequence"]
 user_profile = _views["user_profile"]
 item_text = _views["item_text"]
 item_attributes = _views["item_attributes"]
+if _choices.behaviour:
+    user_behaviour = _views["user_behaviour"]
 unified_v1 = _services["unified_v1"]
 unified_v1_items = _services["unified_v1_items"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from feature_repo.choices import Choices
 from feature_repo.locations import (
     FEATURES_VARIABLE,
     PROJECT_VARIABLE,
@@ -33,6 +34,8 @@ PROFILE = Path(__file__).with_name("feature_store.yaml")
 """The embedded profile; also read by the `feast` program."""
 
 logger = logging.getLogger(__name__)
+
+_NONE = Choices()
 
 
 def open_store(paths: Workspace, project: str) -> FeatureStore:
@@ -56,10 +59,15 @@ def open_store(paths: Workspace, project: str) -> FeatureStore:
         return FeatureStore(config=RepoConfig(**_filled_in(profile, given)))
 
 
-def apply(store: FeatureStore, paths: Workspace) -> None:
+def apply(store: FeatureStore, paths: Workspace, choices: Choices = _NONE) -> None:
     """Register the definitions, as `feast apply` does; a second time changes nothing.
 
     Views and services that are no longer defined are taken out, with their online rows.
+
+    Args:
+        store: an open project.
+        paths: the workspace.
+        choices: what this deployment has besides.
 
     Raises:
         FeatureError: the registry can't be written.
@@ -69,7 +77,7 @@ def apply(store: FeatureStore, paths: Workspace) -> None:
         from feature_repo.services import services
         from feature_repo.views import views
 
-        defined = views(offline_folder(paths.features, store.project))
+        defined = views(offline_folder(paths.features, store.project), choices)
         offered = services(defined)
         gone: list[Any] = [
             *(view for view in store.list_feature_views() if view.name not in defined),

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_repo.choices import Choices
 from feature_repo.locations import Lane, offline_folder, online_db, project_name
 from feature_repo.sdk import apply, materialize, open_store
 from feature_repo.sqlite import retain
@@ -80,7 +81,7 @@ def publish(config: Config, tables: Tables, as_of_ms: int, lane: Lane) -> Publis
     with _alone(config.paths):
         store = open_store(config.paths, project)
         _write(built, config.paths, project)
-        apply(store, config.paths)
+        apply(store, config.paths, Choices.of(config))
         materialize(store, config.paths, as_of_ms)
         kept = {
             view: (KEYS[view], table[KEYS[view]].to_pylist())

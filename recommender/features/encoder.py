@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.config.features import BUNDLED_ENCODER, TextConfig
+from recommender.config.text import BUNDLED_ENCODER, TextConfig
 from recommender.errors import FeatureError, StorageError
 from recommender.features.vector_cache import Encoded
 from recommender.files import read_json, write_json

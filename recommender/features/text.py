@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recommender.config.features import TextConfig
+from recommender.config.text import TextConfig
 from recommender.features.encoder import Encoder, identity
 from recommender.features.vector_cache import Encoded, VectorCache, content_hash
 from recommender.progress import Progress

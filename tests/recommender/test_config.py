@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from recommender.config import Config, load, parse
 from recommender.config.actions import ActionsConfig
-from recommender.config.features import BUNDLED_ENCODER, TextConfig
+from recommender.config.text import BUNDLED_ENCODER, TextConfig
 from recommender.config.rollout import RolloutConfig
 from recommender.config.split import SplitConfig
 from recommender.errors import ConfigError
@@ -166,13 +166,34 @@ def test_a_hugging_face_encoder_is_pinned_to_a_commit():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"encoder": "owner/name"}, "revision is missing"),
+        ({"encoder": "owner/name"}, "must pin owner/name to a commit"),
         ({"encoder": "owner/name", "revision": "main"}, "should match pattern"),
-        ({"encoder": "../somewhere", "revision": COMMIT}, "should match pattern"),
+        ({"encoder": "owner/name", "revision": COMMIT + 24 * "0"}, "to a commit"),
+        (
+            {"encoder": "../somewhere", "revision": COMMIT},
+            r"must pin \.\./somewhere to its content",
+        ),
+        ({"encoder": "./here"}, "encoder_folder ./here"),
+        ({"encoder": "mine", "revision": COMMIT}, "should match pattern"),
         ({"encoder": "https://host/name", "revision": COMMIT}, "should match pattern"),
-        ({"encoder": BUNDLED_ENCODER, "revision": COMMIT}, "belongs to Hugging Face"),
+        ({"encoder": BUNDLED_ENCODER, "revision": COMMIT}, "belongs to other encoders"),
     ],
 )
 def test_an_encoder_that_is_not_pinned_is_refused(settings, said):
     with pytest.raises(ValidationError, match=said):
         TextConfig.model_validate(settings)
+
+
+def test_a_folder_is_an_encoder_too_pinned_to_its_content():
+    for folder in ("./models/mine", "../mine", "/models/mine"):
+        assert TextConfig(encoder=folder, revision=64 * "a").is_folder
+    assert not TextConfig().is_folder
+
+
+def test_two_encoders_cannot_have_the_same_columns():
+    also = [{"slug": "new"}, {"slug": "newer"}, {"slug": "new", "max_tokens": 16}]
+    assert len(TextConfig.model_validate({"also": also[:2]}).also) == 2
+    with pytest.raises(ValidationError, match="slug 'new' more than once"):
+        TextConfig.model_validate({"also": also})
+    with pytest.raises(ValidationError, match="should match pattern"):
+        TextConfig.model_validate({"also": [{"slug": "No-Column"}]})

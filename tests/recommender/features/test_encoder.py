@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender.config.features import TextConfig
+from recommender.config.text import TextConfig
 from recommender.features.encoder import identity
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -27,7 +27,7 @@ VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "scar
 CLIENT = """
 import json, sys
 from pathlib import Path
-from recommender.config.features import TextConfig
+from recommender.config.text import TextConfig
 from recommender.errors import FeatureError
 from recommender.features.encoder import Encoder
 

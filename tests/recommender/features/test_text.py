@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tables_by_hand import item_table
 
-from recommender.config.features import TextConfig
+from recommender.config.text import TextConfig
 from recommender.features.text import UNKNOWN_LIMIT, describe, encode_items
 from recommender.progress import VARIABLE
 

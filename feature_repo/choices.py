@@ -1,0 +1,68 @@
+"""What a configuration adds to the views, told to the `feast` program by the environment.
+
+A variable rather than the schema of the snapshot: the snapshots may lie on S3, and reading
+definitions must not need a network or credentials.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recommender.config import Config
+from recommender.errors import ConfigError
+
+ENCODERS_VARIABLE = "OSTINATO_TEXT_ENCODERS"
+BEHAVIOUR_VARIABLE = "OSTINATO_USER_BEHAVIOUR"
+
+_SLUG = re.compile(r"[a-z][a-z0-9_]{0,23}")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What isn't defined in every deployment.
+
+    Attributes:
+        encoders: slugs of the further text encoders: columns of `item_text`.
+        behaviour: whether there is a view `user_behaviour`.
+    """
+
+    encoders: tuple[str, ...] = ()
+    behaviour: bool = False
+
+    @classmethod
+    def of(cls, config: Config) -> Choices:
+        """Return what a configuration adds."""
+        text = config.features.text
+        return cls(tuple(each.slug for each in text.also), text.behaviour)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> Choices:
+        """Return what the environment says; nothing is added by default.
+
+        Args:
+            environment: variables; by default those of this process, now.
+
+        Raises:
+            ConfigError: a variable can't be understood.
+        """
+        given = os.environ if environment is None else environment
+        slugs = tuple(each for each in given.get(ENCODERS_VARIABLE, "").split(",") if each)
+        wrong = [each for each in slugs if not _SLUG.fullmatch(each)]
+        behaviour = given.get(BEHAVIOUR_VARIABLE, "") or "0"
+        if wrong or len(set(slugs)) < len(slugs) or behaviour not in ("0", "1"):
+            raise ConfigError(
+                f"{ENCODERS_VARIABLE} must be different slugs with commas between them, and "
+                f"{BEHAVIOUR_VARIABLE} 0 or 1; they are {','.join(slugs)!r} and {behaviour!r}",
+                "python -m feature_repo.environment CONFIG prints both for a configuration",
+            )
+        return cls(slugs, behaviour == "1")
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment that `read` understands."""
+        return {
+            ENCODERS_VARIABLE: ",".join(self.encoders),
+            BEHAVIOUR_VARIABLE: "1" if self.behaviour else "0",
+        }
