@@ -201,6 +201,8 @@ class EventLog:
 
     def where(self, keep: NDArray[np.bool_]) -> EventLog:
         """Return the log with only the events where `keep` (E,) holds; users stay as they are."""
+        if keep.all():
+            return self
         counts = np.bincount(self.user_of_event[keep], minlength=len(self.users))
         return EventLog(
             self.users,

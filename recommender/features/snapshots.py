@@ -17,14 +17,15 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from recommender.config import Config
 from recommender.errors import FeatureError
 from recommender.features.build import catalogue_order, history_log
-from recommender.features.sequences import EventLog
+from recommender.features.latest import lists, sequences, stamped
 from recommender.features.text import TextVectors
 from recommender.tables import Tables
+
+__all__ = ["KEYS", "VIEWS", "Snapshots", "sequences", "snapshots", "up_to_now"]
 
 VIEWS = ("item_text", "item_attributes", "user_profile", "user_sequence")
 """Names of the views in the order in which they are published: sequences last, because they name
@@ -95,53 +96,7 @@ def snapshots(
             config.features.history_limit,
         ),
     }
-    return Snapshots(as_of, {name: _stamped(built[name], as_of, created) for name in VIEWS})
-
-
-def sequences(
-    log: EventLog, item_ids: pa.ChunkedArray, types: tuple[str, ...], as_of: int, limit: int
-) -> pa.Table:
-    """Return everybody's history as of a moment.
-
-    Args:
-        log: of the events that make up histories, with their ids.
-        item_ids: of the catalogue, in its order.
-        types: event types; the position of one is its code − 1.
-        as_of: UTC milliseconds.
-        limit: most recent events kept.
-
-    Returns:
-        One row per user who has a history: `user_id`, the parallel lists `item_ids`, `actions`,
-        `times` (UTC milliseconds), `values` (NaN where the event carried none), `event_ids` and
-        `arrivals` (0: came by batch, not by stream), oldest first, and `as_of`.
-
-    Raises:
-        ValueError: the log doesn't carry the ids of its events.
-    """
-    if log.event_ids is None:
-        raise ValueError("build the log with event_ids=True")
-    everybody = np.arange(len(log.users), dtype=np.int64)
-    histories = log.histories(everybody, np.full(len(everybody), as_of, np.int64), limit)
-    seen = histories.lengths > 0
-    # Users without a history take no room in the flat arrays: dropping their rows is enough.
-    offsets = np.concatenate([[0], np.cumsum(histories.lengths[seen])])
-    ids = item_ids.combine_chunks() if isinstance(item_ids, pa.ChunkedArray) else item_ids
-    columns = {
-        "item_ids": ids.take(pa.array(histories.items)),
-        "actions": pa.array(types, pa.string()).take(pa.array(histories.actions - 1)),
-        "times": pa.array(histories.times, pa.int64()),
-        "values": pa.array(histories.values, pa.float32()),
-        "event_ids": histories.event_ids,
-        "arrivals": pa.array(np.zeros(len(histories.times), np.int64)),
-    }
-    users = np.array(log.users, object)[seen]
-    return pa.table(
-        {
-            "user_id": pa.array(users, pa.string()),
-            **{name: _lists(offsets, flat) for name, flat in columns.items()},
-            "as_of": pa.array(np.full(len(users), as_of, np.int64)),
-        }
-    )
+    return Snapshots(as_of, {name: stamped(built[name], as_of, created) for name in VIEWS})
 
 
 def _item_text(items: pa.Table, text: TextVectors) -> pa.Table:
@@ -152,7 +107,7 @@ def _item_text(items: pa.Table, text: TextVectors) -> pa.Table:
             "item_id": items["item_id"],
             "title": items["title"],
             "text": pa.array(text.texts, pa.string()),
-            "vector": _lists(np.arange(len(text.vectors) + 1) * width, flat),
+            "vector": lists(np.arange(len(text.vectors) + 1) * width, flat),
             "encoder": pa.array([text.encoder] * items.num_rows, pa.string()),
             "content_hash": pa.array(text.hashes, pa.string()),
         }
@@ -177,17 +132,4 @@ def _user_profile(users: pa.Table) -> pa.Table:
     texts = [json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows]
     return pa.table(
         {"user_id": users["user_id"], "attributes": pa.array(texts, pa.string())},
-    )
-
-
-def _lists(offsets: NDArray[np.int64], flat: pa.Array) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
-
-
-def _stamped(table: pa.Table, as_of: int, created: datetime) -> pa.Table:
-    kind = pa.timestamp("us", tz="UTC")
-    rows = table.num_rows
-    moment = pa.array(np.full(rows, as_of * 1000), pa.int64()).cast(kind)
-    return table.append_column("event_timestamp", moment).append_column(
-        "created", pa.array([created] * rows, kind)
     )
