@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from feast import FileSource
 
@@ -14,16 +13,16 @@ FOREVER = timedelta(days=36_525)
 a first `materialize-incremental` starts at now − ttl, and 0 would mean a year ago."""
 
 
-def snapshot(view: str, folder: Path) -> FileSource:
+def snapshot(view: str, location: str) -> FileSource:
     """Return the snapshot of one view.
 
     Args:
         view: its name.
-        folder: of the project's snapshots (`offline_folder`), absolute.
+        location: of the project's snapshots (`Profile.offline_location`).
     """
     return FileSource(
         name=f"{view}_snapshot",
-        path=str(folder / f"{view}.parquet"),
+        path=f"{location}/{view}.parquet",
         # As of when a row is true, not when its last event happened: so a snapshot that holds a
         # late event is newer than the one without it.
         timestamp_field="event_timestamp",

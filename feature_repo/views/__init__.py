@@ -16,18 +16,20 @@ from feature_repo.views.user_sequence import user_sequence
 _NONE = Choices()
 
 
-def views(folder: Path, choices: Choices = _NONE) -> dict[str, FeatureView]:
+def views(folder: str | Path, choices: Choices = _NONE) -> dict[str, FeatureView]:
     """Return every view by its name.
 
     Args:
-        folder: of the project's snapshots, absolute.
+        folder: of the project's snapshots, absolute, or its `s3://` prefix
+            (`Profile.offline_location`).
         choices: what this deployment has besides.
     """
+    location = str(folder)
     made = [
-        user_sequence(folder),
-        user_profile(folder),
-        item_text(folder, choices),
-        item_attributes(folder),
-        *([user_behaviour(folder)] if choices.behaviour else []),
+        user_sequence(location),
+        user_profile(location),
+        item_text(location, choices),
+        item_attributes(location),
+        *([user_behaviour(location)] if choices.behaviour else []),
     ]
     return {view.name: view for view in made}

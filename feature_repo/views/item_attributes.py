@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from feast import FeatureView, Field
 from feast.types import Array, Float64, String
 
@@ -11,7 +9,7 @@ from feature_repo.entities import ITEM, OWNER
 from feature_repo.sources import FOREVER, snapshot
 
 
-def item_attributes(folder: Path) -> FeatureView:
+def item_attributes(location: str) -> FeatureView:
     """Return the view of an item's plain attributes."""
     return FeatureView(
         name="item_attributes",
@@ -22,7 +20,7 @@ def item_attributes(folder: Path) -> FeatureView:
             Field(name="brand", dtype=String, description="Null where unknown."),
             Field(name="price", dtype=Float64, description="Null or NaN where unknown."),
         ],
-        source=snapshot("item_attributes", folder),
+        source=snapshot("item_attributes", location),
         description="An item's plain attributes.",
         tags={"personal_data": "no"},
         owner=OWNER,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from feast import FeatureView, Field
 from feast.types import Array, Float32, String
 
@@ -14,11 +12,11 @@ from feature_repo.sources import FOREVER, snapshot
 _NONE = Choices()
 
 
-def item_text(folder: Path, choices: Choices = _NONE) -> FeatureView:
+def item_text(location: str, choices: Choices = _NONE) -> FeatureView:
     """Return the view of what is said about an item, in words and as vectors.
 
     Args:
-        folder: of the project's snapshots.
+        location: of the project's snapshots.
         choices: says which encoders there are beside the main one, a pair of columns each.
     """
     return FeatureView(
@@ -37,7 +35,7 @@ def item_text(folder: Path, choices: Choices = _NONE) -> FeatureView:
             Field(name="content_hash", dtype=String, description="SHA-256 of the text."),
             *(field for slug in choices.encoders for field in _further(slug)),
         ],
-        source=snapshot("item_text", folder),
+        source=snapshot("item_text", location),
         description="What is said about an item, in words and as a text encoder's vector.",
         tags={"model": "unified", "personal_data": "no"},
         owner=OWNER,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from feast import FeatureView, Field
 from feast.types import Array, Float32, Int64, String
 
@@ -11,7 +9,7 @@ from feature_repo.entities import OWNER, USER
 from feature_repo.sources import FOREVER, snapshot
 
 
-def user_behaviour(folder: Path) -> FeatureView:
+def user_behaviour(location: str) -> FeatureView:
     """Return the view of what a user did last, in words and as the main encoder's vector."""
     return FeatureView(
         name="user_behaviour",
@@ -32,7 +30,7 @@ def user_behaviour(folder: Path) -> FeatureView:
             Field(name="encoder", dtype=String, description="name@revision."),
             Field(name="content_hash", dtype=String, description="SHA-256 of the sentence."),
         ],
-        source=snapshot("user_behaviour", folder),
+        source=snapshot("user_behaviour", location),
         description="A user's most recent events strictly before a moment, told in a sentence "
         "and encoded like item text.",
         tags={"personal_data": "yes"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from feast import FeatureView, Field
 from feast.types import String
 
@@ -11,7 +9,7 @@ from feature_repo.entities import OWNER, USER
 from feature_repo.sources import FOREVER, snapshot
 
 
-def user_profile(folder: Path) -> FeatureView:
+def user_profile(location: str) -> FeatureView:
     """Return the view of who a user is."""
     return FeatureView(
         name="user_profile",
@@ -24,7 +22,7 @@ def user_profile(folder: Path) -> FeatureView:
                 description="Whatever the source tells, as a JSON object of texts.",
             ),
         ],
-        source=snapshot("user_profile", folder),
+        source=snapshot("user_profile", location),
         description="Who a user is; the attributes differ from source to source.",
         tags={"personal_data": "yes"},
         owner=OWNER,

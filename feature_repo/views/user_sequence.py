@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from feast import FeatureView, Field
 from feast.types import Array, Float32, Int64, String
 
@@ -11,7 +9,7 @@ from feature_repo.entities import OWNER, USER
 from feature_repo.sources import FOREVER, snapshot
 
 
-def user_sequence(folder: Path) -> FeatureView:
+def user_sequence(location: str) -> FeatureView:
     """Return the view of what a user did last; all lists are parallel, oldest event first."""
     return FeatureView(
         name="user_sequence",
@@ -27,6 +25,16 @@ def user_sequence(folder: Path) -> FeatureView:
                 dtype=Array(Float32),
                 description="What the event carried (rating, quantity); NaN where nothing.",
             ),
+            Field(
+                name="event_ids",
+                dtype=Array(String),
+                description="By which a redelivered event is recognised.",
+            ),
+            Field(
+                name="arrivals",
+                dtype=Array(Int64),
+                description="When the stream brought the event, UTC milliseconds; 0: a batch did.",
+            ),
             # The online store rounds event timestamps to seconds, in local time.
             Field(
                 name="as_of",
@@ -34,8 +42,9 @@ def user_sequence(folder: Path) -> FeatureView:
                 description="UTC milliseconds; holds the events strictly before it.",
             ),
         ],
-        source=snapshot("user_sequence", folder),
-        description="A user's most recent events strictly before the snapshot's moment.",
+        source=snapshot("user_sequence", location),
+        description="A user's most recent events strictly before the snapshot's moment, and "
+        "what the stream has brought since.",
         tags={"model": "unified", "personal_data": "yes"},
         owner=OWNER,
     )
