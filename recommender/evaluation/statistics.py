@@ -104,18 +104,9 @@ class PairedBootstrap:
     @cached_property
     def _draws(self) -> Doubles:
         """The means of every resample, (R, S, M); drawn once, in blocks of bounded memory."""
-        users = self.users
-        flat = self._values_USM.reshape(users, -1)
-        generator = np.random.default_rng(self._seed)
-        size = max(16, _BLOCK // users)
-        means = []
-        for start in range(0, self._resamples, size):
-            rows = min(size, self._resamples - start)
-            weights = np.empty((rows, users))
-            for row in weights:
-                row[:] = np.bincount(generator.integers(0, users, users), minlength=users)
-            means.append(weights @ flat / users)
-        return np.concatenate(means).reshape(self._resamples, *self._values_USM.shape[1:])
+        flat = self._values_USM.reshape(self.users, -1)
+        totals = resampled_totals(flat, self._resamples, self._seed)
+        return (totals / self.users).reshape(self._resamples, *self._values_USM.shape[1:])
 
     def _jackknife(self, values_UM: Doubles) -> Doubles:
         """Return the mean without each user in turn, (U, M)."""
@@ -125,12 +116,49 @@ class PairedBootstrap:
     def _bca(self, estimate_M: Doubles, draws_RM: Doubles, left_out_UM: Doubles) -> Intervals:
         low, high = np.full_like(estimate_M, np.nan), np.full_like(estimate_M, np.nan)
         for m, estimate in enumerate(estimate_M):
-            draws, left_out = draws_RM[:, m], left_out_UM[:, m]
-            if np.isfinite(draws).all() and np.isfinite(left_out).all() and np.isfinite(estimate):
-                levels = _bca_levels(float(estimate), draws, left_out, self._confidence)
-                low[m], high[m] = np.quantile(draws, levels)
+            low[m], high[m] = bca_interval(
+                float(estimate), draws_RM[:, m], left_out_UM[:, m], self._confidence
+            )
         estimate_M = np.where(np.isfinite(estimate_M), estimate_M, np.nan)
         return Intervals(estimate_M, low, high)
+
+
+def resampled_totals(values_UC: Doubles, resamples: int, seed: int) -> Doubles:
+    """Return column totals over users drawn with replacement, (R, C).
+
+    Args:
+        values_UC: any numbers of every user.
+        resamples: R.
+        seed: of the draws; the same seed gives the same users.
+    """
+    users = len(values_UC)
+    generator = np.random.default_rng(seed)
+    size = max(16, _BLOCK // users)
+    totals = []
+    for start in range(0, resamples, size):
+        rows = min(size, resamples - start)
+        weights = np.empty((rows, users))
+        for row in weights:
+            row[:] = np.bincount(generator.integers(0, users, users), minlength=users)
+        totals.append(weights @ values_UC)
+    return np.concatenate(totals)
+
+
+def bca_interval(
+    estimate: float, draws_R: Doubles, left_out_U: Doubles, confidence: float
+) -> tuple[float, float]:
+    """Return the ends of a BCa interval; NaN where a draw or a jackknife value is not finite.
+
+    Args:
+        estimate: over all users.
+        draws_R: the same over every resample.
+        left_out_U: the same without each user in turn.
+        confidence: level of the interval.
+    """
+    if not (np.isfinite(estimate) and np.isfinite(draws_R).all() and np.isfinite(left_out_U).all()):
+        return float("nan"), float("nan")
+    low, high = np.quantile(draws_R, _bca_levels(estimate, draws_R, left_out_U, confidence))
+    return float(low), float(high)
 
 
 def _bca_levels(
