@@ -51,6 +51,11 @@ class Workspace:
         return self.root / "keys"
 
     @property
+    def privacy(self) -> Path:
+        """Who asked to be forgotten: `suppressed.json` (pseudonyms), `certificates/`."""
+        return self.root / "privacy"
+
+    @property
     def kfp(self) -> Path:
         """`pipeline_root` of local pipeline runs."""
         return self.root / "kfp"

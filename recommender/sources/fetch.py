@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from recommender.sources.download import download, shown
 from recommender.storage import Entry, Store, is_s3, local_path, open_store
 
 _SHOWN_NAMES = 12
+_S3, _DOWNLOADS, _UNPACKED = "s3", "downloads", "unpacked"
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ def fetch(location: str, cache: Path, expected: str | None = None) -> Fetched:
         StorageError: S3 refuses or can't be reached, or the disk is full.
     """
     if is_s3(location):
-        root = _from_s3(location, cache / "s3")
+        root = _from_s3(location, cache / _S3)
     elif location.startswith(("http://", "https://")):
-        root = download(location, cache / "downloads", expected)
+        root = download(location, cache / _DOWNLOADS, expected)
     else:
         root = _local(location)
     if root.is_file():
@@ -82,8 +84,28 @@ def fetch(location: str, cache: Path, expected: str | None = None) -> Fetched:
                 "the file was changed or the checksum is of another one",
             )
         if root.suffix.lower() == ".zip":
-            root = unpack(root, cache / "unpacked")
+            root = unpack(root, cache / _UNPACKED)
     return _fetched(location, root)
+
+
+def copies(cache: Path) -> tuple[Path, ...]:
+    """Return the folders of `cache` that hold raw files, or what was in them, word for word."""
+    return tuple(cache / name for name in (_S3, _DOWNLOADS, _UNPACKED))
+
+
+def drop_copies(cache: Path) -> None:
+    """Remove every raw file from `cache`; the next ingest fetches what it needs again.
+
+    Raises:
+        StorageError: a folder can't be removed.
+    """
+    for folder in copies(cache):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot remove {folder}: {error.strerror or error}") from error
 
 
 def shown_location(location: str) -> str:

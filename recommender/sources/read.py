@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from recommender.config import Config
 from recommender.config.source import MappedSource, SyntheticSource
 from recommender.errors import SourceError
+from recommender.forgetting.suppression import Suppressions
 from recommender.sources.mapped import MappedFiles
 from recommender.sources.movielens import as_mapping
 from recommender.sources.report import IngestReport, SourceFile
@@ -47,15 +48,16 @@ class Source:
         return cls(config, raw, tuple(raw.described()))
 
     def read(self) -> tuple[Tables, IngestReport]:
-        """Turn the raw files into canonical tables.
+        """Turn the raw files into canonical tables, without whoever asked to be forgotten.
 
         Raises:
             SourceError: a file or the mapping is wrong; names the file, row, column and example.
+            ConfigError: the suppression list was written with another pseudonym key.
         """
         report = IngestReport(files=list(self.files))
         tables = self._generated(report) if self.raw is None else self.raw.read(report)
         _check_found(tables, self.config)
-        return tables, report
+        return Suppressions(self.config.paths).kept_out(tables, report), report
 
     def _generated(self, report: IngestReport) -> Tables:
         from recommender.sources.synthetic import generate

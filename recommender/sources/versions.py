@@ -19,9 +19,10 @@ from typing import Any
 from recommender.config import Config
 from recommender.errors import SourceError, StorageError
 from recommender.files import atomic_directory, read_json, write_json
+from recommender.forgetting.suppression import Suppressions
 from recommender.sources.archive import sha256
 from recommender.sources.content import content_hash, data_version
-from recommender.sources.fetch import shown_location
+from recommender.sources.fetch import drop_copies, shown_location
 from recommender.sources.read import Source
 from recommender.sources.report import IngestReport
 from recommender.tables import SCHEMAS, Tables
@@ -51,13 +52,26 @@ class DataVersion:
 def ingest(config: Config) -> DataVersion:
     """Turn the configured source into a data version; the same input is not read twice.
 
+    Whoever asked to be forgotten is left out and counted. Since the raw files still name them, no
+    copy of those is kept once somebody is on the suppression list: they are fetched each time.
+
     Raises:
         SourceError: the source or its mapping is wrong.
         StorageError: S3 refuses or can't be reached, or the disk is full; nothing is left over.
+        ConfigError: the suppression list was written with another pseudonym key.
     """
-    source = Source.open(config)
+    suppressed = Suppressions(config.paths).digest
+    try:
+        return _ingest(Source.open(config), suppressed)
+    finally:
+        if suppressed:
+            drop_copies(config.paths.cache)
+
+
+def _ingest(source: Source, suppressed: str) -> DataVersion:
+    config = source.config
     root = config.paths.data
-    record = root / "inputs" / f"{_fingerprint(source)}.json"
+    record = root / "inputs" / f"{_fingerprint(source, suppressed)}.json"
     if record.exists():
         known = read_json(record)
         folder = root / "versions" / known["data_version"]
@@ -127,9 +141,9 @@ def _write(folder: Path, name: str, tables: Tables, report: IngestReport, config
         write_json(temporary / MANIFEST, manifest)
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: Source, suppressed: str) -> str:
     config = source.config
-    said = {
+    said: dict[str, Any] = {
         "source": config.source.model_dump(mode="json"),
         # Only generated data depends on the seed.
         "seed": config.seed if source.raw is None else None,
@@ -137,6 +151,8 @@ def _fingerprint(source: Source) -> str:
         "code": _code(),
         "format": FORMAT,
     }
+    if suppressed:
+        said["suppressed"] = suppressed
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
