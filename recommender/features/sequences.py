@@ -39,12 +39,13 @@ class Catalogue:
     def rows(self, item_ids: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the row of each id; −1 for an id that isn't in the catalogue."""
         codes, names = dictionary(item_ids)
-        found = pc.index_in(names.cast(pa.string()), value_set=self._array)
+        found = pc.index_in(names.cast(pa.string()), value_set=self.array)
         # One more at the end, for the code −1 of a missing id.
         return np.append(found.fill_null(-1).to_numpy(), -1).astype(np.int32)[codes]
 
     @cached_property
-    def _array(self) -> pa.Array:
+    def array(self) -> pa.Array:
+        """The ids as Arrow texts."""
         return pa.array(self.ids, pa.string())
 
     def __len__(self) -> int:
