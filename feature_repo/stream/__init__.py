@@ -1,0 +1,1 @@
+"""Events that arrive one by one: validated, landed, and applied to the online sequences."""
