@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from recommender.config.activity import ActivityConfig
+from recommender.config.build import BuildConfig
 from recommender.config.expectations import ExpectationsConfig
 from recommender.config.freshness import FreshnessConfig
 from recommender.config.section import Section
@@ -18,6 +19,9 @@ class FeaturesConfig(Section):
 
     history_limit: int = Field(200, ge=1)
     """Most recent events kept in a user's online sequence."""
+
+    build: BuildConfig = BuildConfig()
+    """How the sequences of all users are built."""
 
     text: TextConfig = TextConfig()
     """The text encoders."""
