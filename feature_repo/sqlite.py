@@ -1,4 +1,4 @@
-"""The embedded stores as files: opened safely, and rid of rows that a snapshot no longer holds.
+"""The embedded stores as files: opened safely, with errors that say what to do.
 
 Feast makes one table `<project>_<view>` per view, with one row per (entity, feature). The online
 store is kept in write-ahead mode: readers see the last committed state while a materialization
@@ -8,7 +8,8 @@ writes, and again after one that was killed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from recommender.errors import FeatureError
 
 _WAIT_S = 10.0
 """How long a connection waits for another one's lock."""
+
+_TURN_S = 60.0
+"""How long a writer waits for its turn: a publication of a large project takes that long."""
 
 _REPUBLISH = "move it away and publish again (`ostinato run`): it is made anew from the data"
 
@@ -127,3 +131,77 @@ def retain(path: Path, project: str, kept: dict[str, tuple[str, Iterable[str]]])
             store.executemany(f"DELETE FROM {table(project, view)} WHERE entity_key = ?", gone)  # noqa: S608
             removed[view] = len(gone)
     return removed
+
+
+class PerThread:
+    """A connection for each thread that asks: readers don't wait for each other.
+
+    It is opened anew when another file has taken the store's place: an open connection would go
+    on with the one that was moved away.
+
+    Args:
+        path: of the store.
+        opened: opens a connection.
+    """
+
+    def __init__(self, path: Path, opened: Callable[[Path], sqlite3.Connection]) -> None:
+        self._path = path
+        self._opened = opened
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+
+    def get(self) -> sqlite3.Connection:
+        """Return this thread's connection.
+
+        Raises:
+            FeatureError: the store can't be opened.
+        """
+        file = _identity(self._path)
+        if file is None or getattr(self._local, "file", None) != file:
+            self._local.file = None
+            store = self._opened(self._path)
+            self._local.store, self._local.file = store, _identity(self._path)
+            with self._lock:
+                self._all.append(store)
+        held: sqlite3.Connection = self._local.store
+        return held
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for store in self._all:
+                store.close()
+            self._all.clear()
+        self._local = threading.local()
+
+
+def writer(path: Path) -> sqlite3.Connection:
+    """Open a store for writing, and make it if there is none; transactions are the caller's.
+
+    Raises:
+        FeatureError: what is there isn't a readable SQLite file, or can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explained(path, f"unable to open database file ({error.strerror})") from error
+    prepare(path)
+    with readable(path):
+        store = sqlite3.connect(
+            path, timeout=_TURN_S, isolation_level=None, check_same_thread=False
+        )
+        # Whole after a crash in any case; after a power failure the last commits may be missing,
+        # and they can be made again from the log, so nobody waits for the disk.
+        store.execute("PRAGMA synchronous=NORMAL")
+        store.execute("PRAGMA cache_size=-65536")
+        store.execute("PRAGMA journal_size_limit=67108864")
+    return store
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -26,6 +26,7 @@ _STRING = 2
 _Kind = descriptor_pb2.FieldDescriptorProto
 
 _SCALARS = {
+    "bytes_val": (1, _Kind.TYPE_BYTES),
     "string_val": (2, _Kind.TYPE_STRING),
     "int32_val": (3, _Kind.TYPE_INT32),
     "int64_val": (4, _Kind.TYPE_INT64),
@@ -35,11 +36,23 @@ _SCALARS = {
     "null_val": (19, _Kind.TYPE_INT32),  # an enumeration, which travels as a number
 }
 _LISTS = {
+    "bytes_list_val": (11, _Kind.TYPE_BYTES),
     "string_list_val": (12, _Kind.TYPE_STRING),
+    "int32_list_val": (13, _Kind.TYPE_INT32),
     "int64_list_val": (14, _Kind.TYPE_INT64),
     "double_list_val": (15, _Kind.TYPE_DOUBLE),
     "float_list_val": (16, _Kind.TYPE_FLOAT),
+    "bool_list_val": (17, _Kind.TYPE_BOOL),
 }
+
+KINDS: dict[str, int] = {
+    field.removesuffix("_val"): number
+    for field, (number, _) in {**_SCALARS, **_LISTS}.items()
+    if field != "null_val"
+}
+"""What a feature can hold, by Feast's names in lower case, with the number of its field."""
+
+_FIELDS = {number: kind for kind, number in KINDS.items()}
 
 
 def encode_key(name: str, value: str) -> bytes:
@@ -84,6 +97,40 @@ def decode_value(value: bytes) -> Any:
         return None
     held = getattr(message, field)
     return list(held.val) if field in _LISTS else held
+
+
+def encode_value(value: Any, kind: str) -> bytes:
+    """Return a `feast.types.Value`; None becomes Feast's null, the empty message.
+
+    Args:
+        value: a scalar, or a list (tuple, array) for the kinds that end in `_list`.
+        kind: one of `KINDS`.
+
+    Raises:
+        FeatureError: the value isn't of that kind, or a list holds a null, which Feast can't keep.
+    """
+    if value is None:
+        return b""
+    field = f"{kind}_val"
+    message = _value()()
+    try:
+        if field in _LISTS:
+            held = getattr(message, field)
+            held.SetInParent()  # an empty list is not null
+            held.val.extend(value)
+        else:
+            setattr(message, field, value)
+        return bytes(message.SerializeToString())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FeatureError(f"{str(value)[:80]!r} can't be kept as {kind}: {error}") from None
+
+
+def kind_of(value: bytes) -> str | None:
+    """Return the kind of a stored `Value`; None if it is null or of no kind that we know."""
+    if not value:
+        return None
+    tag = value[0] if value[0] < 0x80 or len(value) < 2 else value[0] & 0x7F | value[1] << 7
+    return _FIELDS.get(tag >> 3)
 
 
 @cache

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 Row = dict[str, Any]
-"""The features of one entity by name; lists as Python lists, null as None."""
+"""The features of one entity by name; lists as Python lists, null as None. Functions that change
+rows are also given `event_timestamp` and `created`, datetimes in UTC."""
+
+Merge = Callable[[Row, Row], Row]
+"""Makes one row of (snapshot row, stored row)."""
+
+
+def replace(snapshot: Row, stored: Row) -> Row:
+    """Let the snapshot win, however new the stored row is; a `Merge` that costs nothing."""
+    del stored
+    return snapshot
 
 
 @dataclass(frozen=True)
@@ -19,12 +30,15 @@ class Written:
     Attributes:
         rows: written.
         merged: of them, combined with what the store held because it was newer.
-        stale: left out, because the store holds a newer row of the same entity.
+        stale: left out, because the store or the same write holds a newer row of that entity.
     """
 
-    rows: int
-    merged: int
-    stale: int
+    rows: int = 0
+    merged: int = 0
+    stale: int = 0
+
+    def __add__(self, other: Written) -> Written:
+        return Written(self.rows + other.rows, self.merged + other.merged, self.stale + other.stale)
 
 
 class OnlineStore(Protocol):
@@ -32,7 +46,31 @@ class OnlineStore(Protocol):
 
     Whatever is written here the SDK reads, value for value, and the other way round. A row is
     always whole: readers see the old or the new one, never parts of both.
+
+    A view's `ttl` is not applied: a row stays until it is replaced or removed, because snapshots
+    are as of a moment of the log and not of the clock. Freshness is recorded and checked apart.
     """
+
+    def declare(self, view: str, key: str, kinds: Mapping[str, str]) -> None:
+        """Make a view known; what it holds stays. Whoever applies definitions calls it.
+
+        Args:
+            view: name of the feature view.
+            key: its join key.
+            kinds: by feature, one of `feature_repo.wire.KINDS`.
+
+        Raises:
+            FeatureError: the store can't be written, or a kind isn't known.
+        """
+        ...
+
+    def views(self) -> list[str]:
+        """Return the names of the views that the store knows, sorted.
+
+        Raises:
+            FeatureError: the store can't be read.
+        """
+        ...
 
     def rows(
         self, view: str, key: str, ids: Sequence[str], features: Sequence[str] | None = None
@@ -51,7 +89,13 @@ class OnlineStore(Protocol):
         ...
 
     def ids(self, view: str) -> Iterator[str]:
-        """Yield the ids of a view, in no order, in bounded memory."""
+        """Yield the ids of a view, in no order, in bounded memory.
+
+        One that is written meanwhile may be missing, or come twice.
+
+        Raises:
+            FeatureError: the store can't be read, or lacks this view.
+        """
         ...
 
     def write(
@@ -59,22 +103,29 @@ class OnlineStore(Protocol):
         view: str,
         key: str,
         batches: Iterable[pa.RecordBatch],
-        merge: Callable[[Row, Row], Row] | None = None,
+        merge: Merge | None = None,
     ) -> Written:
-        """Write snapshot rows, unless the store holds newer ones.
+        """Write snapshot rows, in bounded memory, unless the store holds newer ones.
 
-        A row's age is its `event_timestamp`; of equal ones the later `created` wins.
+        A row's age is its `event_timestamp`; of equal ones the later `created` wins, and of equal
+        `created` the one written last. That is checked and done in one step for each row, so that
+        nobody's newer row is lost in between.
 
         Args:
             view: name of the feature view.
             key: its join key.
-            batches: rows with the key, every feature, `event_timestamp` and `created`.
-            merge: called with (snapshot row, stored row) where the stored one is newer; what it
-                returns is written. Without it such a snapshot row is left out as stale.
+            batches: rows with the key (text), every feature and `event_timestamp`; and `created`,
+                without which they are taken as made at their `event_timestamp`.
+            merge: called with (snapshot row, stored row) where the stored one is newer by
+                `event_timestamp` or not older by `created` (an update, say); what it returns is
+                written. Without it such a snapshot row is left out as stale. With it, only
+                one whose `created` is before that of the snapshot on which the stored row stands
+                is stale. It may be called more than once for a row. See `replace`.
 
         Raises:
-            FeatureError: the store can't be written. Each row is the old or the new one, and a
-                second call finishes the work.
+            FeatureError: the store can't be written, or a row has no id or no moment, a list
+                holds a null, or a column's type can't be kept. Each row is the old or the new
+                one, and a second call finishes the work.
         """
         ...
 
@@ -87,16 +138,54 @@ class OnlineStore(Protocol):
             view: name of the feature view.
             key: its join key.
             changes: by id, a function of the stored row (None if there is none) that returns the
-                new one (with `event_timestamp` and `created` as datetimes), or None to leave it
-                as it is. It may be called more than once.
+                new one, or None to leave it as it is. The new row has `event_timestamp`, a
+                datetime; `created` is now unless it says otherwise; features that it doesn't name
+                stay as they are. It may be called more than once.
+
+        Raises:
+            FeatureError: the store can't be read or written, or the view was never declared or
+                written. Each row is the old or the new one.
+        """
+        ...
+
+    def remove(self, view: str, key: str, ids: Iterable[str]) -> int:
+        """Remove rows; return how many there were.
+
+        Raises:
+            FeatureError: the store can't be written.
+        """
+        ...
+
+    def retain(
+        self,
+        view: str,
+        key: str,
+        since: datetime,
+        remainder: Callable[[Row], Row | None] | None = None,
+    ) -> int:
+        """Remove the rows that no snapshot created at `since` or later has held.
+
+        Args:
+            view: name of the feature view.
+            key: its join key.
+            since: `created` of the latest snapshot.
+            remainder: given such a row, returns what is to be kept of it (what was streamed since,
+                say), or None; by default nothing is. It may be called more than once.
+
+        Returns:
+            How many were removed.
 
         Raises:
             FeatureError: the store can't be read or written.
         """
         ...
 
-    def remove(self, view: str, key: str, ids: Iterable[str]) -> int:
-        """Remove rows; return how many there were."""
+    def drop(self, view: str) -> None:
+        """Remove a view with all its rows; an unknown one is fine.
+
+        Raises:
+            FeatureError: the store can't be written.
+        """
         ...
 
     def close(self) -> None:
