@@ -29,6 +29,7 @@ _METRICS = {
     "ndcg": "NDCG: how high the taken items stand in the list; 1 is a perfect order",
     "hr": "HR, hit rate: share of requests whose list holds a taken item",
     "mrr": "MRR: one over the place of the first taken item",
+    "map": "MAP: precision at each taken item's place, averaged",
     "recall": "Recall: share of the taken items that the list holds",
     "precision": "Precision: share of the list that was taken",
 }

@@ -6,6 +6,7 @@ With binary relevance, hits h_1 … h_k of the top list, and R relevant items:
     recall@k     sum h / R
     precision@k  sum h / k
     MRR@k        1 / (place of the first hit), 0 without one
+    MAP@k        sum over hits of (hits so far / place) / min(k, R)
     NDCG@k       DCG@k / IDCG@k, DCG@k = sum h_j / log2(j + 1), IDCG@k = DCG@k of min(k, R) hits
                  (Järvelin & Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques)
 
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
-NAMES = ("ndcg", "hr", "mrr", "recall", "precision")
+NAMES = ("ndcg", "hr", "mrr", "map", "recall", "precision")
 
 
 def metric_names(ks: Sequence[int]) -> tuple[str, ...]:
@@ -65,11 +66,13 @@ def per_request(
     found = np.cumsum(places, axis=1)
     first = np.argmax(places, axis=1)  # 0 where there is no hit, which the next line masks
     reciprocal = np.where(found[:, -1] > 0, 1 / (first + 1), 0.0)
+    average = np.cumsum(places * found / np.arange(1, depth + 1), axis=1)
     columns: dict[str, list[Doubles]] = {name: [] for name in NAMES}
     for k in ks:
         columns["ndcg"].append(gain[:, k - 1] / ideal[np.minimum(relevant_counts_B, k) - 1])
         columns["hr"].append((found[:, k - 1] > 0).astype(np.float64))
         columns["mrr"].append(np.where(first < k, reciprocal, 0.0))
+        columns["map"].append(average[:, k - 1] / np.minimum(relevant_counts_B, k))
         columns["recall"].append(found[:, k - 1] / relevant_counts_B)
         columns["precision"].append(found[:, k - 1] / k)
     return np.stack([column for name in NAMES for column in columns[name]], axis=1)

@@ -39,6 +39,8 @@ def test_several_relevant_items_by_hand() -> None:
     assert found["recall@4"] == [pytest.approx(2 / 3)]
     assert found["precision@4"] == [pytest.approx(1 / 2)]
     assert found["mrr@4"] == [1]
+    assert found["map@2"] == [pytest.approx(1 / 2)]  # of min(2, 3) = 2 that could be found
+    assert found["map@4"] == [pytest.approx((1 + 2 / 3) / 3)]
 
 
 def test_more_relevant_items_than_places_can_still_be_a_perfect_list() -> None:
