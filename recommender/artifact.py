@@ -31,6 +31,8 @@ KINDS = {
     "popularity": "recommender.baselines.popularity:Popularity",
     "recent-popularity": "recommender.baselines.popularity:RecentPopularity",
     "item-knn": "recommender.baselines.item_knn:ItemKNN",
+    "history-text": "recommender.baselines.content:HistoryText",
+    "behaviour-text": "recommender.baselines.content:BehaviourText",
     "transformer": "recommender.model.scorer:TransformerScorer",
 }
 

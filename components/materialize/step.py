@@ -46,13 +46,7 @@ def run(config: str, run_id: str, clean: str, dataset: str) -> None:
             "folds": [
                 {name: _moment(ms) for name, ms in fold.to_dict().items()} for fold in built.folds
             ],
-            "text": {
-                "encoder": text.encoder,
-                "encoded": text.encoded,
-                "cached": text.cached,
-                "without_text": text.without_text,
-                "unknown_token_rate": round(text.unknown_rate, 4),
-            },
+            "text": text.summary(),
             "published": {
                 "project": published.project,
                 "as_of": _moment(published.as_of_ms),
@@ -61,7 +55,7 @@ def run(config: str, run_id: str, clean: str, dataset: str) -> None:
                 "removed": published.removed,
                 "seconds": round(published.seconds, 2),
             },
-            "warnings": [text.warning] if text.warning else [],
+            "warnings": list(text.warnings),
         }
 
 

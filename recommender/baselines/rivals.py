@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recommender.artifact import Model
+from recommender.baselines.content import fit_behaviour_text, fit_history_text
 from recommender.baselines.item_knn import fit_item_knn
 from recommender.baselines.popularity import fit_popularity, fit_recent_popularity
 from recommender.config import Config
@@ -16,6 +17,8 @@ _FITS: dict[Rival, Callable[[Dataset, Fold, Config], Model]] = {
     "popularity": fit_popularity,
     "recent-popularity": fit_recent_popularity,
     "item-knn": fit_item_knn,
+    "history-text": fit_history_text,
+    "behaviour-text": fit_behaviour_text,
 }
 
 

@@ -11,7 +11,9 @@ from recommender.config.section import Section
 PRIMARY = "ndcg@10"
 """The metric that the gate reads."""
 
-Rival = Literal["popularity", "recent-popularity", "item-knn"]
+Rival = Literal["popularity", "recent-popularity", "item-knn", "history-text", "behaviour-text"]
+"""The last two rank by text alone: by the mean vector of the history, or by a sentence about it
+(`features.text.behaviour_events`), which is encoded for every request."""
 
 
 class ItemKNNConfig(Section):

@@ -67,6 +67,7 @@ def test_the_step_builds_publishes_and_says_what_it_did(config, tmp_path):
         "cached": 0,
         "without_text": 0,
         "unknown_token_rate": 0.0,
+        "languages": {"latin": {"texts": 3, "unknown_token_rate": 0.0, "known": True}},
     }
     assert summary["published"]["project"] == "by_hand_rehearsal"
     assert summary["published"]["sequences"] == 5
