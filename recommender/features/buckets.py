@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from recommender.features.event_order import dictionary
 COLUMNS = ("event_id", "user_id", "item_id", "event", "time", "value")
 """What sequences need of the canonical events."""
 
-Events = pa.Table | Path | Sequence[Path]
+Events: TypeAlias = pa.Table | Path | Sequence[Path]
 """A log: in memory, or as one Parquet file or several."""
 
 MOST = 2**16
@@ -62,11 +62,12 @@ def bucket_of(user_ids: pa.ChunkedArray, buckets: int) -> NDArray[np.uint16]:
         mixed ^= mixed >> np.uint64(27)
         mixed *= np.uint64(0x94D049BB133111EB)
         mixed ^= mixed >> np.uint64(31)
-    return (mixed % np.uint64(buckets)).astype(np.uint16)[codes]
+    found: NDArray[np.uint16] = (mixed % np.uint64(buckets)).astype(np.uint16)
+    return found[codes]
 
 
 def divided(events: pa.Table, buckets: int) -> list[pa.Table]:
-    """Return the events of each bucket, in the order in which they came.
+    """Return the events of each bucket, in the order in which they came; copies, not slices.
 
     Raises:
         FeatureError: an event has no user.
@@ -78,9 +79,9 @@ def divided(events: pa.Table, buckets: int) -> list[pa.Table]:
         )
     bucket = bucket_of(events["user_id"], buckets)
     order = np.argsort(bucket, kind="stable")
-    sorted_ = events.take(pa.array(order))
     ends = np.searchsorted(bucket[order], np.arange(buckets + 1))
-    return [sorted_.slice(a, b - a) for a, b in pairwise(ends)]
+    joined = events.combine_chunks()
+    return [joined.take(pa.array(order[a:b])) for a, b in pairwise(ends)]
 
 
 def count_rows(events: Events) -> int:
@@ -152,7 +153,7 @@ def spill(tables: Iterable[pa.Table], buckets: int, folder: Path) -> list[Path]:
                     sink = stack.enter_context(pa.OSFile(str(paths[bucket]), "wb"))
                     writer = pa.ipc.new_stream(sink, part.schema, options=options)
                     writers[bucket] = stack.enter_context(writer)
-                writers[bucket].write_table(part.combine_chunks())
+                writers[bucket].write_table(part)
     return paths
 
 
