@@ -126,6 +126,9 @@ def judge(
     compared = against if expected.drift.compare else None
     findings: list[Finding] = []
     views: dict[str, ViewProfile] = {}
+    version = features_version(config, data_version)
+    # The part after the data version is a hash of the settings.
+    meant = compared is not None and compared.version.split("/")[1:] != version.split("/")[1:]
     for view, table in tables.items():
         key = keys[view]
         shown = pseudonym if key == "user_id" else str
@@ -134,14 +137,9 @@ def judge(
         views[view] = ViewProfile.of(view, table, as_of_ms, expected.bins)
         if compared is not None and view in compared.views:
             before = compared.views[view]
-            findings += _moves(view, table, as_of_ms, before, views[view], config)
-    profile = Profile(
-        features_version(config, data_version),
-        data_version,
-        as_of_ms,
-        now.isoformat(timespec="seconds"),
-        views,
-    )
+            findings += _moves(view, table, as_of_ms, before, views[view], config, meant=meant)
+    moment = now.isoformat(timespec="seconds")
+    profile = Profile(version, data_version, as_of_ms, moment, views)
     return Judged(tuple(findings), profile, compared)
 
 
@@ -173,14 +171,27 @@ def _shown(value: str | None, shown: Callable[[str], str]) -> str:
 
 
 def _moves(
-    view: str, table: pa.Table, as_of_ms: int, then: ViewProfile, now: ViewProfile, config: Config
+    view: str,
+    table: pa.Table,
+    as_of_ms: int,
+    then: ViewProfile,
+    now: ViewProfile,
+    config: Config,
+    *,
+    meant: bool,
 ) -> Iterator[Finding]:
-    """Compare a view with what it was in the last accepted run."""
+    """Compare a view with what it was in the last accepted run.
+
+    Where a setting that shapes features has changed since (`meant`), a move is what somebody asked
+    for: it is reported and stops nobody.
+    """
     limits = config.features.expectations.drift
     few = min(then.rows, now.rows) < limits.minimum_rows
 
     def moved(what: str, value: float, limit: AtMost, setting: str, unit: str, why: str) -> Finding:
         severity, passed, bound = _verdict(value, limit)
+        if meant and severity == "critical":
+            severity, why = "warning", f"{why}; a setting that shapes features has changed"
         shown = percent(value) if unit == "%" else number(value)
         most = "any" if bound is None else f"at most {percent(bound) if unit == '%' else bound:}"
         return Finding(

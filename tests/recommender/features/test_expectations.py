@@ -249,6 +249,16 @@ def test_histories_cut_in_half_are_reported_and_collapsed_ones_stop_the_run(conf
     assert "then, 2 now" in stop.why
 
 
+def test_what_a_changed_setting_does_is_reported_and_stops_nobody(config):
+    shorter = configuration(config.paths.root, features={"history_limit": 5})
+    long = rng(1).integers(20, 100, 1000)
+    then = judged(config, user_sequence=user_sequence(lengths=long)).profile
+    found = judged(shorter, user_sequence=user_sequence(lengths=[5] * 1000), against=then)
+    assert found.verdict == "passed with warnings"
+    (told,) = [f for f in found.warnings if f.name == "drift: events"]
+    assert "a setting that shapes features has changed" in told.why
+
+
 def test_with_few_rows_chance_is_not_called_drift(config):
     found = drifted(config, user_sequence(lengths=[50] * 20), user_sequence(lengths=[2] * 20))
     assert found.verdict == "passed"
