@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 
-from recommender.config import Config, load
+from pipelines.features.app import app as features
+from pipelines.options import (
+    DEFAULT,
+    AsJson,
+    ConfigPath,
+    Setting,
+    WorkspacePath,
+    config_of,
+    console,
+)
 from recommender.errors import UserError
 
 app = typer.Typer(
@@ -28,36 +36,7 @@ app = typer.Typer(
     """,
 )
 
-ConfigPath = Annotated[
-    Path,
-    typer.Option("--config", "-c", help="The data set's YAML; configs/generic.yaml explains all."),
-]
-WorkspacePath = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", help="Folder for all state; default .ostinato/<name>."),
-]
-Setting = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override one setting: --set training.epochs=3 (repeatable)."),
-]
-DEFAULT = Path("configs/synthetic.yaml")
-
-
-def _console() -> Console:
-    # The file is bound now: while a pipeline runs, sys.stdout is its log.
-    return Console(file=sys.stdout)
-
-
-def _config(path: Path, workspace: Path | None, settings: list[str] | None = None) -> Config:
-    overrides: dict[str, Any] = {}
-    for setting in settings or []:
-        key, sign, value = setting.partition("=")
-        if not sign:
-            raise typer.BadParameter(f"{setting!r} is not key=value", param_hint="--set")
-        overrides[key] = yaml.safe_load(value)
-    if workspace is not None:
-        overrides["workspace"] = str(workspace)
-    return load(path, overrides)
+app.add_typer(features, name="features")
 
 
 @app.command()
@@ -74,14 +53,14 @@ def run(
     from pipelines.run import run_locally
     from pipelines.summary import print_summary
 
-    tree, console = _config(config, workspace, settings), _console()
-    console.print(f"[bold]{tree.name}[/] → {tree.paths.root}", highlight=False)
+    tree, screen = config_of(config, workspace, settings), console()
+    screen.print(f"[bold]{tree.name}[/] → {tree.paths.root}", highlight=False)
     try:
-        ended = run_locally(tree, console)
+        ended = run_locally(tree, screen)
     except KeyboardInterrupt:  # Typer would end without a word
         Console(stderr=True).print("interrupted; run the same command again to go on")
         raise typer.Exit(130) from None
-    print_summary(ended, console, f"{_me()} recommend USER{_again(config, workspace)}")
+    print_summary(ended, screen, f"{_me()} recommend USER{_again(config, workspace)}")
 
 
 @app.command()
@@ -90,7 +69,7 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="How many items.", min=1, max=1000)] = 10,
     config: ConfigPath = DEFAULT,
     workspace: WorkspacePath = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the endpoint's answer.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask the served endpoint what to recommend to a user.
 
@@ -98,31 +77,18 @@ def recommend(
     """
     from serving.endpoint import ask
 
-    answer = ask(_config(config, workspace), user, k)
+    answer = ask(config_of(config, workspace), user, k)
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return
-    console = _console()
+    screen = console()
     origin = f"from {answer['history']} events of history"
     if answer.get("fallback"):
         origin = f"fallback: {answer['fallback']}"
-    console.print(f"[bold]{user}[/], {origin}, model {answer['model_version']}", highlight=False)
+    screen.print(f"[bold]{user}[/], {origin}, model {answer['model_version']}", highlight=False)
     for rank, item in enumerate(answer["items"], 1):
         title = item.get("title") or item["item_id"]
-        console.print(f"{rank:3}. {item['score']:8.3f}  {title}", highlight=False)
-
-
-@app.command()
-def features(
-    user: Annotated[str, typer.Argument(help="A user id of the data set.")],
-    config: ConfigPath = DEFAULT,
-    workspace: WorkspacePath = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print plain JSON.")] = False,
-) -> None:
-    """Show what the Feast online store knows of a user: exactly what the model reads."""
-    from pipelines.show_features import show
-
-    show(_config(config, workspace), user, _console(), as_json=as_json)
+        screen.print(f"{rank:3}. {item['score']:8.3f}  {title}", highlight=False)
 
 
 @app.command()
@@ -130,8 +96,8 @@ def serve(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> None
     """Start (or find running) the endpoint with the current champion, after a reboot say."""
     from serving.endpoint import serve as start
 
-    url = start(_config(config, workspace))
-    _console().print(f"serving at {url}", highlight=False)
+    url = start(config_of(config, workspace))
+    console().print(f"serving at {url}", highlight=False)
 
 
 @app.command()
@@ -139,8 +105,8 @@ def stop(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> None:
     """Stop the endpoint and every model server of this workspace."""
     from serving.endpoint import stop as end
 
-    end(_config(config, workspace))
-    _console().print("stopped")
+    end(config_of(config, workspace))
+    console().print("stopped")
 
 
 @app.command()
@@ -148,7 +114,7 @@ def status(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> Non
     """Show the champion, what is served, how fresh the features are, and the last runs."""
     from pipelines.status import show
 
-    show(_config(config, workspace), _console())
+    show(config_of(config, workspace), console())
 
 
 @app.command("compile")
@@ -163,9 +129,9 @@ def compile_(
 
     if check:
         verify()
-        _console().print("the compiled pipeline is current")
+        console().print("the compiled pipeline is current")
     else:
-        _console().print(f"wrote {write()}", highlight=False)
+        console().print(f"wrote {write()}", highlight=False)
 
 
 @app.command()
@@ -173,7 +139,7 @@ def doctor(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> Non
     """Check this machine: Python, packages, disk, port, optional programs. Changes nothing."""
     from pipelines.doctor import examine
 
-    if not examine(_config(config, workspace), _console()):
+    if not examine(config_of(config, workspace), console()):
         raise typer.Exit(1)
 
 

@@ -1,0 +1,1 @@
+"""`ostinato features`: what the feature store knows, for people."""
