@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recommender.config import Config
+from recommender.config.activity import ActivityConfig
 from recommender.errors import ConfigError
 
 ENCODERS_VARIABLE = "OSTINATO_TEXT_ENCODERS"
 BEHAVIOUR_VARIABLE = "OSTINATO_USER_BEHAVIOUR"
+WINDOWS_VARIABLE = "OSTINATO_ACTIVITY_WINDOWS"
 
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,23}")
 
@@ -27,16 +29,19 @@ class Choices:
     Attributes:
         encoders: slugs of the further text encoders: columns of `item_text`.
         behaviour: whether there is a view `user_behaviour`.
+        windows_days: in which activity is counted, rising: columns of `user_activity`.
     """
 
     encoders: tuple[str, ...] = ()
     behaviour: bool = False
+    windows_days: tuple[int, ...] = ActivityConfig().windows_days
 
     @classmethod
     def of(cls, config: Config) -> Choices:
         """Return what a configuration adds."""
         text = config.features.text
-        return cls(tuple(each.slug for each in text.also), text.behaviour)
+        windows = config.features.activity.windows_days
+        return cls(tuple(each.slug for each in text.also), text.behaviour, windows)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Choices:
@@ -58,11 +63,26 @@ class Choices:
                 f"{BEHAVIOUR_VARIABLE} 0 or 1; they are {','.join(slugs)!r} and {behaviour!r}",
                 "python -m feature_repo.environment CONFIG prints both for a configuration",
             )
-        return cls(slugs, behaviour == "1")
+        return cls(slugs, behaviour == "1", _windows(given.get(WINDOWS_VARIABLE, "")))
 
     def variables(self) -> dict[str, str]:
         """Return the environment that `read` understands."""
         return {
             ENCODERS_VARIABLE: ",".join(self.encoders),
             BEHAVIOUR_VARIABLE: "1" if self.behaviour else "0",
+            WINDOWS_VARIABLE: ",".join(map(str, self.windows_days)),
         }
+
+
+def _windows(text: str) -> tuple[int, ...]:
+    """Return the windows that a variable names; an empty one means the defaults."""
+    if not text:
+        return ActivityConfig().windows_days
+    try:
+        return ActivityConfig(windows_days=tuple(map(int, text.split(",")))).windows_days
+    except ValueError:
+        raise ConfigError(
+            f"{WINDOWS_VARIABLE} must be rising numbers of days with commas between them, e.g. "
+            f"1,7,30; it is {text!r}",
+            "python -m feature_repo.environment CONFIG prints it for a configuration",
+        ) from None

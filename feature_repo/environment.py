@@ -1,5 +1,8 @@
 """Print the environment that the `feast` program needs, for one configuration.
 
+Which stores are meant is read from the environment (`OSTINATO_PROFILE` …, see `profile.py`);
+connection strings are already there, and are not printed.
+
 Usage: eval "$(python -m feature_repo.environment configs/synthetic.yaml [live|rehearsal])"
 """
 
@@ -12,13 +15,22 @@ from typing import cast
 
 from feature_repo.choices import Choices
 from feature_repo.locations import FEATURES_VARIABLE, PROJECT_VARIABLE, Lane, project_name
+from feature_repo.profile import PROFILE_VARIABLE, read_profile
 from recommender.config import Config, load
 from recommender.errors import UserError
 
 
 def environment(config: Config, lane: Lane) -> dict[str, str]:
-    """Return the variables that `feature_store.yaml` and `repo.py` read."""
+    """Return the variables that the profile's YAML file and `repo.py` read, but for its secrets.
+
+    Raises:
+        ConfigError: the environment names no whole profile.
+    """
+    profile = read_profile()
     return {
+        PROFILE_VARIABLE: profile.name,
+        # Feast's own variable; without it the program reads feature_store.yaml.
+        "FEAST_FS_YAML_FILE_PATH": str(profile.definition),
         PROJECT_VARIABLE: project_name(config, lane),
         FEATURES_VARIABLE: str(config.paths.features),
         **Choices.of(config).variables(),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
+from feature_repo.registry import Registry, embedded
 from recommender.errors import ConfigError
 
 ProfileName = Literal["embedded", "production"]
@@ -74,6 +75,20 @@ class Profile:
             OFFLINE_VARIABLE: self.offline,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+    def registry_of(self, features: Path, *, read_only: bool = False) -> Registry:
+        """Return the registry, to be looked at.
+
+        Args:
+            features: the workspace's folder of feature stores.
+            read_only: whether an embedded one is opened for reading only; what an account of a
+                server may do is for that server to say.
+        """
+        if self.registry is None:
+            return embedded(features / "registry.db", read_only=read_only)
+        where = urlsplit(self.registry)
+        place = f"{where.hostname}:{where.port}" if where.port else where.hostname
+        return Registry(self.registry, f"the registry {where.path.lstrip('/')} on {place}")
 
     def offline_location(self, features: Path, project: str) -> str:
         """Return the place of a project's snapshots: an absolute folder or an `s3://` prefix.

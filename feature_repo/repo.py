@@ -3,14 +3,15 @@
 Feast runs this file to learn what there is, so this is the one place in the project where the
 environment is read at import:
 
-`OSTINATO_FEATURES`       folder of the stores; default `.ostinato/synthetic/features`
-`OSTINATO_FEAST_PROJECT`  the project; default `synthetic`
-
-`OSTINATO_TEXT_ENCODERS`   slugs of further text encoders, with commas; default none
-`OSTINATO_USER_BEHAVIOUR`  1 for the view `user_behaviour`; default 0
+`OSTINATO_FEATURES`          folder of the stores; default `.ostinato/synthetic/features`
+`OSTINATO_FEAST_PROJECT`     the project; default `synthetic`
+`OSTINATO_PROFILE` …         which stores are meant (see `profile.py`); default `embedded`
+`OSTINATO_TEXT_ENCODERS`     slugs of further text encoders, with commas; default none
+`OSTINATO_USER_BEHAVIOUR`    1 for the view `user_behaviour`; default 0
+`OSTINATO_ACTIVITY_WINDOWS`  windows of `user_activity` in days, with commas; default 1,7,30,90
 
 `python -m feature_repo.environment CONFIG` prints them for a configuration. Programs don't
-import this file; `feature_repo/store.py` makes the same definitions for the project it is told.
+import this file; `feature_repo/sdk.py` applies the same definitions to the project it is told.
 """
 
 from __future__ import annotations
@@ -19,26 +20,14 @@ import os
 from pathlib import Path
 
 from feature_repo.choices import Choices
-from feature_repo.entities import ITEM, USER
-from feature_repo.locations import FEATURES_VARIABLE, PROJECT_VARIABLE, offline_folder
-from feature_repo.services import services
-from feature_repo.views import views
+from feature_repo.definitions import definitions
+from feature_repo.locations import FEATURES_VARIABLE, PROJECT_VARIABLE
+from feature_repo.profile import read_profile
 
-_folder = offline_folder(
-    Path(os.environ.get(FEATURES_VARIABLE, ".ostinato/synthetic/features")).absolute(),
-    os.environ.get(PROJECT_VARIABLE, "synthetic"),
+_project = os.environ.get(PROJECT_VARIABLE, "synthetic")
+_features = Path(os.environ.get(FEATURES_VARIABLE, ".ostinato/synthetic/features"))
+
+# Feast takes whatever it finds at module level; the names are those of the definitions.
+globals().update(
+    definitions(_project, read_profile().offline_location(_features, _project), Choices.read())
 )
-_choices = Choices.read()
-_views = views(_folder, _choices)
-_services = services(_views)
-
-user = USER
-item = ITEM
-user_sequence = _views["user_sequence"]
-user_profile = _views["user_profile"]
-item_text = _views["item_text"]
-item_attributes = _views["item_attributes"]
-if _choices.behaviour:
-    user_behaviour = _views["user_behaviour"]
-unified_v1 = _services["unified_v1"]
-unified_v1_items = _services["unified_v1_items"]

@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
-from feast import FeatureService, FeatureView
+from feast import FeatureService, FeatureView, OnDemandFeatureView
 
 from feature_repo.entities import OWNER
 
 
-def services(views: dict[str, FeatureView]) -> dict[str, FeatureService]:
+def services(
+    views: dict[str, FeatureView], at_request: dict[str, OnDemandFeatureView]
+) -> dict[str, FeatureService]:
     """Return every service by its name.
+
+    A model's artifact names the service that it reads (`recommender.artifact.Model`): whatever
+    changes what a model reads is a new service beside the old one, which goes when no served
+    model names it any more.
 
     Args:
         views: as `feature_repo.views.views` returns them.
+        at_request: as `feature_repo.views.at_request.views_at_request` returns them.
     """
+    # What the stream keeps its books with (event_ids, arrivals) is no business of a model.
+    history = views["user_sequence"][["item_ids", "actions", "times", "values", "as_of"]]
+    about_users = [views["user_activity"], views["user_profile"], at_request["user_recency"]]
+    about_items = [
+        views["item_attributes"],
+        *([views["item_trend"]] if "item_trend" in views else []),
+        at_request["item_relative_price"],
+        *([at_request["item_demand_lift"]] if "item_demand_lift" in at_request else []),
+    ]
     made = (
-        FeatureService(
-            name="unified_v1",
-            features=[views["user_sequence"]],
-            description="What the unified Transformer, version 1, is asked with: a history.",
-            tags={"model": "unified", "version": "1", "read": "at request time"},
-            owner=OWNER,
+        _service(
+            "unified_v1",
+            [history],
+            "What the unified Transformer, version 1, is asked with: a history.",
+            "at request time",
         ),
-        FeatureService(
-            name="unified_v1_items",
-            features=[views["item_text"][["title", "vector", "encoder"]]],
-            description="What the unified Transformer, version 1, knows of its catalogue.",
-            tags={"model": "unified", "version": "1", "read": "in training"},
-            owner=OWNER,
+        _service(
+            "unified_v1_items",
+            [views["item_text"][["title", "vector", "encoder"]]],
+            "What the unified Transformer, version 1, knows of its catalogue.",
+            "in training",
+        ),
+        _service(
+            "unified_v1_context",
+            [*about_users, *about_items],
+            "What stands around a question about a user and an item: activity, recency, price and "
+            "demand. People and comparisons read it; the unified Transformer, version 1, doesn't.",
+            "by people",
         ),
     )
     return {service.name: service for service in made}
+
+
+def _service(name: str, features: list[object], description: str, read: str) -> FeatureService:
+    return FeatureService(
+        name=name,
+        features=features,
+        description=description,
+        tags={"model": "unified", "version": "1", "read": read},
+        owner=OWNER,
+    )

@@ -19,9 +19,15 @@ def item_attributes(location: str) -> FeatureView:
             Field(name="categories", dtype=Array(String), description="Most general first."),
             Field(name="brand", dtype=String, description="Null where unknown."),
             Field(name="price", dtype=Float64, description="Null or NaN where unknown."),
+            Field(
+                name="category_price",
+                dtype=Float64,
+                description="Median price of the most specific category with enough priced "
+                "items; null or NaN where there is none.",
+            ),
         ],
         source=snapshot("item_attributes", location),
-        description="An item's plain attributes.",
+        description="An item's plain attributes, and the price that its own is compared with.",
         tags={"personal_data": "no"},
         owner=OWNER,
     )

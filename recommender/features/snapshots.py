@@ -11,30 +11,42 @@ next snapshot, and that one is newer.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recommender.config import Config
 from recommender.errors import FeatureError
+from recommender.features.activity import activity
+from recommender.features.behaviour import user_behaviour
 from recommender.features.build import catalogue_order, history_log
-from recommender.features.latest import lists, sequences, stamped
+from recommender.features.item_text import item_text
+from recommender.features.latest import sequences, stamped
+from recommender.features.prices import category_prices
 from recommender.features.text import TextVectors
 from recommender.tables import Tables
 
 __all__ = ["KEYS", "VIEWS", "Snapshots", "sequences", "snapshots", "up_to_now"]
 
-VIEWS = ("item_text", "item_attributes", "user_profile", "user_sequence")
+VIEWS = (
+    "item_text",
+    "item_attributes",
+    "user_profile",
+    "user_activity",
+    "user_behaviour",
+    "user_sequence",
+)
 """Names of the views in the order in which they are published: sequences last, because they name
-the items of the others."""
+the items of the others. `user_behaviour` is made only where the configuration asks for it."""
 
 KEYS = {
     "item_text": "item_id",
     "item_attributes": "item_id",
     "user_profile": "user_id",
+    "user_activity": "user_id",
+    "user_behaviour": "user_id",
     "user_sequence": "user_id",
 }
 """What a row of each view is about."""
@@ -70,12 +82,13 @@ def snapshots(
 ) -> Snapshots:
     """Build every view as of a moment.
 
-    Users without an event before `as_of` have no sequence. The catalogue and the attributes of
-    users carry no history: they are taken as they are.
+    Users without an event before `as_of` have no sequence and no activity. The catalogue and the
+    attributes of users carry no history: they are taken as they are.
 
     Args:
         tables: validated.
-        config: which events make history, and how many of them a sequence keeps.
+        config: which events make history, how many of them a sequence keeps, and in which windows
+            they are counted.
         text: vectors of `catalogue_order(tables.items)`.
         as_of: UTC milliseconds.
         created: when the snapshot was made; stores break ties of `as_of` by it.
@@ -84,34 +97,30 @@ def snapshots(
         FeatureError: an event names an item or a type that isn't known.
     """
     items = catalogue_order(tables.items)
+    history = history_log(tables, config, event_ids=True)
     built = {
-        "item_text": _item_text(items, text),
+        "item_text": item_text(items, text),
         "item_attributes": _item_attributes(items),
         "user_profile": _user_profile(tables.users),
+        "user_activity": activity(
+            # Counting needs no ids, and texts are slow to carry along.
+            replace(history, event_ids=None),
+            config.actions,
+            config.features.activity.windows_days,
+            as_of,
+        ),
         "user_sequence": sequences(
-            history_log(tables, config, event_ids=True),
+            history,
             items["item_id"],
             config.actions.types,
             as_of,
             config.features.history_limit,
         ),
     }
-    return Snapshots(as_of, {name: stamped(built[name], as_of, created) for name in VIEWS})
-
-
-def _item_text(items: pa.Table, text: TextVectors) -> pa.Table:
-    width = text.vectors.shape[1]
-    flat = pa.array(np.ascontiguousarray(text.vectors).reshape(-1))
-    return pa.table(
-        {
-            "item_id": items["item_id"],
-            "title": items["title"],
-            "text": pa.array(text.texts, pa.string()),
-            "vector": lists(np.arange(len(text.vectors) + 1) * width, flat),
-            "encoder": pa.array([text.encoder] * items.num_rows, pa.string()),
-            "content_hash": pa.array(text.hashes, pa.string()),
-        }
-    )
+    if config.features.text.behaviour:
+        built["user_behaviour"], _ = user_behaviour(history, items, config, as_of)
+    views = {name: stamped(built[name], as_of, created) for name in VIEWS if name in built}
+    return Snapshots(as_of, views)
 
 
 def _item_attributes(items: pa.Table) -> pa.Table:
@@ -123,6 +132,7 @@ def _item_attributes(items: pa.Table) -> pa.Table:
             "categories": pa.array(named, pa.list_(pa.string())),
             "brand": items["brand"],
             "price": items["price"],
+            "category_price": category_prices(items),
         }
     )
 
