@@ -90,8 +90,8 @@ def read_event(given: Any, rules: EventRules, now_ms: int) -> StreamEvent:
         )
     time = _time(given.get("time"))
     if time > now_ms + rules.future_ms:
-        ahead = timedelta(milliseconds=time - now_ms)
-        raise RejectedEventError("time", given["time"], f"{ahead} ahead of this machine's clock")
+        ahead = (time - now_ms) // 1000
+        raise RejectedEventError("time", given["time"], f"{ahead} s ahead of this machine's clock")
     position = _number(given, "position")
     if position is not None and not (position.is_integer() and 0 <= position < _POSITIONS):
         raise RejectedEventError("position", given["position"], "not a whole number from 0 on")
