@@ -9,17 +9,26 @@ from pydantic import Field, model_validator
 from recommender.config.section import Section
 
 Period = Literal["hour", "day", "week"]
-Method = Literal["ar", "ma", "arma", "sarma", "sarima", "decomposition", "smoothing"]
+SeriesMethod = Literal["smoothing", "ar", "ma", "arma", "sarma", "sarima", "decomposition"]
+ItemMethod = Literal["share", "smoothing", "ar", "ma", "arma", "sarma", "sarima", "decomposition"]
 
 PERIOD_MS: dict[Period, int] = {"hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
 """Length of each period, milliseconds."""
 
 _SEASONS: dict[Period, tuple[int, ...]] = {"hour": (24, 168), "day": (7,), "week": (52,)}
 _HORIZONS: dict[Period, int] = {"hour": 24, "day": 7, "week": 4}
+_WINDOWS: dict[Period, int] = {"hour": 1344, "day": 364, "week": 260}
 
 
 class TrendsConfig(Section):
-    """How demand is forecast."""
+    """How demand is forecast.
+
+    Methods, by name: `smoothing`, the exponentially weighted mean; `ar`, `ma`, `arma` (1, 1);
+    `sarma` (1, 0, 1)(1, 0, 1) and `sarima` (0, 1, 1)(0, 1, 1), with the first season;
+    `decomposition`, the season by STL and an AR of what remains; `share`, an item's share of its
+    category's demand times the category's forecast. Wherever a series is too short or too sparse
+    for the method, `share` and in the end `smoothing` take its place.
+    """
 
     period: Period = "day"
     """Length of one step of a demand series. Periods are counted in UTC: hours and days begin on
@@ -27,31 +36,36 @@ class TrendsConfig(Section):
 
     seasons: tuple[int, ...] | None = None
     """Lengths of the seasons, in periods, rising; null: a day and a week of hours (24, 168), a week
-    of days (7), a year of weeks (52). Models with one season use the first. A season is used only
-    where a series holds it twice."""
+    of days (7), a year of weeks (52). A season is used only where a series holds it twice; none
+    (an empty list) is allowed."""
 
     horizon: int | None = Field(None, ge=1)
-    """Periods ahead that a backtest and the baseline `trend-popularity` look; null: 24 hours,
+    """Periods ahead that backtests and the baseline `trend-popularity` look; null: 24 hours,
     7 days or 4 weeks."""
 
-    window: int = Field(365, ge=2)
-    """Most recent periods that are read; bounds time and memory."""
+    window: int | None = Field(None, ge=2)
+    """Most recent periods that are read; bounds time and memory. Null: 1,344 hours, 364 days or
+    260 weeks."""
+
+    category_method: SeriesMethod = "decomposition"
+    """How categories, and the demand of everything, are forecast."""
+
+    item_method: ItemMethod = "share"
+    """How the items of the head are forecast. The others always get `share`."""
 
     head: int = Field(200, ge=0)
-    """Items with most demand that get a model of their own, where they have enough of it; and
-    categories likewise. All other items are smoothed and follow their category."""
-
-    method: Method = "sarma"
-    """The model of the head and of the categories."""
-
-    ar_order: int = Field(7, ge=1)
-    """Past periods that the AR model reads."""
-
-    ma_order: int = Field(2, ge=1)
-    """Past errors that the MA model reads."""
+    """The head: this many items with most demand, which get a decomposition (and, by `item_method`,
+    a model) of their own. Also the most categories that are modelled. Bounds time, whatever the
+    size of the catalogue."""
 
     smoothing: float = Field(0.1, gt=0, le=1)
     """Weight of the newest period in exponential smoothing."""
+
+    ar_order: int = Field(7, ge=1, le=60)
+    """Past periods that an AR reads."""
+
+    ma_order: int = Field(2, ge=1, le=20)
+    """Past errors that an MA reads."""
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -74,3 +88,8 @@ class TrendsConfig(Section):
     def periods_ahead(self) -> int:
         """The horizon, after the default."""
         return self.horizon or _HORIZONS[self.period]
+
+    @property
+    def periods_back(self) -> int:
+        """The window, after the default."""
+        return self.window or _WINDOWS[self.period]

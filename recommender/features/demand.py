@@ -122,7 +122,7 @@ def item_demand(log: EventLog, items: pa.Table, config: Config, as_of: int) -> D
     end = (as_of - origin) // period  # the first period that has not ended
     taken = known & np.isin(log.actions, [config.actions.code(n) for n in config.actions.histories])
     places = (log.times[taken] - origin) // period
-    first = int(max(places.min(initial=end), end - trends.window))
+    first = int(max(places.min(initial=end), end - trends.periods_back))
     periods = int(end - first)
 
     starts = np.full(items.num_rows, end, np.int64)
@@ -141,49 +141,56 @@ def item_demand(log: EventLog, items: pa.Table, config: Config, as_of: int) -> D
     return _sparse(names, origin + first * period, period, periods, starts, keys, counts)
 
 
-def category_demand(demand: Demand, items: pa.Table) -> tuple[Demand, list[Ints]]:
+@dataclass(frozen=True)
+class Categories:
+    """The demand of categories, and which items are in them.
+
+    Attributes:
+        demand: a series per category, by name, and last ("") one of all items together, (C,).
+        owners: the item of each membership, rising, (M,).
+        members: its category, a row of `demand`, (M,); all items together are no category.
+    """
+
+    demand: Demand
+    owners: Ints
+    members: Ints
+
+
+def category_demand(demand: Demand, items: pa.Table) -> Categories:
     """Add up the demand of the items of each category, and of all items.
+
+    An item in several categories counts in each. A category starts with its first item.
 
     Args:
         demand: of the items.
         items: the canonical item table in the same order.
-
-    Returns:
-        Series by category name, the last of them ("") all items together; and the rows of
-        each item's categories. An item in several categories counts in each.
     """
-    names = sorted({name for row in items["categories"].to_pylist() for name in row or () if name})
-    index = {name: row for row, name in enumerate(names)}
-    rows = [
-        np.array(sorted({index[name] for name in row or () if name}), np.int64)
-        for row in items["categories"].to_pylist()
+    named = [
+        sorted({name for name in row or () if name}) for row in items["categories"].to_pylist()
     ]
-    total = np.array([len(names)], np.int64)
-    member = [np.concatenate([row, total]) for row in rows]
-    width = np.array([len(row) for row in member], np.int64)
-    flat = np.concatenate([*member, np.empty(0, np.int64)])
-    begin = np.cumsum(width) - width
+    names = sorted({name for row in named for name in row})
+    index = {name: row for row, name in enumerate(names)}
+    width = np.array([len(row) for row in named], np.int64)
+    owners = np.repeat(np.arange(len(named)), width)
+    members = np.array([index[name] for row in named for name in row], np.int64)
 
     starts = np.full(len(names) + 1, demand.periods, np.int64)
-    np.minimum.at(starts, flat, np.repeat(demand.starts, width))
-    owners = demand.owners
-    repeats = width[owners]
+    np.minimum.at(starts, members, demand.starts[owners])
+    starts[-1] = demand.starts.min(initial=demand.periods)
+    # Every pair of an item and a period counts once for each of the item's categories, and once
+    # for all items together.
+    item = demand.owners
+    repeats = width[item]
     within = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    category = flat[np.repeat(begin[owners], repeats) + within]
-    keys, where = np.unique(
-        category * max(demand.periods, 1) + np.repeat(demand.places, repeats), return_inverse=True
-    )
-    counts = np.bincount(where, np.repeat(demand.counts, repeats), minlength=len(keys))
-    series = _sparse(
-        (*names, ""),
-        demand.first,
-        demand.period,
-        demand.periods,
-        starts,
-        keys,
-        counts.astype(np.int64),
-    )
-    return series, rows
+    begin = np.cumsum(width) - width
+    category = members[np.repeat(begin[item], repeats) + within]
+    series = np.concatenate([category, np.full(len(item), len(names), np.int64)])
+    places = np.concatenate([np.repeat(demand.places, repeats), demand.places])
+    weights = np.concatenate([np.repeat(demand.counts, repeats), demand.counts])
+    keys, where = np.unique(series * max(demand.periods, 1) + places, return_inverse=True)
+    counts = np.bincount(where, weights, minlength=len(keys)).astype(np.int64)
+    grid = (demand.first, demand.period, demand.periods)
+    return Categories(_sparse((*names, ""), *grid, starts, keys, counts), owners, members)
 
 
 def _sparse(
@@ -198,4 +205,4 @@ def _sparse(
     """Make a `Demand` of rising keys `series * periods + place`."""
     owners, places = np.divmod(keys, max(periods, 1))
     offsets = np.searchsorted(owners, np.arange(len(names) + 1)).astype(np.int64)
-    return Demand(names, first, period, periods, starts, offsets, places, counts.astype(np.int64))
+    return Demand(names, first, period, periods, starts, offsets, places, counts)
