@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.sqlite import PerThread, connect, readable, table, writer
 from feature_repo.stores.online_store import Merge, Row, Written
@@ -22,9 +20,7 @@ from feature_repo.stores.rows import (
     Rows,
     checked,
     decoded,
-    encoded_rows,
     judge,
-    kinds_of,
     prepared,
 )
 from feature_repo.stores.sqlite_layout import (
@@ -41,6 +37,9 @@ from feature_repo.stores.sqlite_layout import (
 from feature_repo.stores.stamps import microseconds
 from feature_repo.wire import decode_key, decode_value, encode_key, kind_of
 from recommender.errors import FeatureError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _Change = Callable[[Row | None], Row | None]
 
@@ -103,6 +102,8 @@ class SqliteStore:
         self, view: str, key: str, batches: Iterable[pa.RecordBatch], merge: Merge | None = None
     ) -> Written:
         """Write snapshot rows, all of them or none; see `OnlineStore`."""
+        from feature_repo.stores.snapshot_rows import encoded_rows, kinds_of
+
         told = Written()
         kinds: dict[str, str] | None = None
         with self._turn() as store:

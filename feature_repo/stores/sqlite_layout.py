@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from feature_repo.sqlite import table
-from feature_repo.stores.stamps import Stamp, microseconds, moment
+from feature_repo.stores.stamps import UNKNOWN, Stamp, microseconds, moment
 from feature_repo.wire import decode_value
 
 MOST_KEYS = 500
@@ -110,7 +110,7 @@ def stamp_of(event_ts: int, created_ts: int | None, exact: bytes | None) -> Stam
         if (event, created) == (event_ts, created_ts):
             return Stamp(*held)
     event = _of_seconds(event_ts)
-    return Stamp(event, event if created_ts is None else _of_seconds(created_ts))
+    return Stamp(event, UNKNOWN if created_ts is None else _of_seconds(created_ts))
 
 
 def stored(store: sqlite3.Connection, project: str, view: str, keys: Sequence[bytes]) -> Stored:

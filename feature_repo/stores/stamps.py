@@ -30,8 +30,8 @@ class Stamp(NamedTuple):
     base: int = 0
 
 
-NEVER = Stamp(-(2**62), -(2**62), 0)
-"""Older than any row: of an entity that isn't stored."""
+UNKNOWN = -(2**62)
+"""Before everything: a `created` that a store doesn't tell."""
 
 
 def microseconds(moment: datetime, name: str = "event_timestamp") -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis_server as redis_program
 from tables_by_hand import configuration
 
 from recommender.config import Config
@@ -46,3 +48,31 @@ def sdk_rows(config: Config, project: str, view: str, key: str, ids: list[str]) 
 @pytest.fixture
 def read_with_sdk() -> Callable[..., list[Any]]:
     return sdk_rows
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[redis_program.RedisServer]:
+    """One Redis for all tests of a worker; ask for `redis_server` to find it empty."""
+    if not redis_program.program():
+        pytest.skip("no redis-server program; install Debian's package redis-server")
+    with redis_program.running() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_process: redis_program.RedisServer) -> redis_program.RedisServer:
+    """A real, empty Redis (`connection`, `client()`); mark the test `needs_redis`."""
+    redis_process.client().flushall()
+    return redis_process
+
+
+@pytest.fixture
+def production(
+    redis_server: redis_program.RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> redis_program.RedisServer:
+    """The production profile in the environment: Redis, a registry and snapshots in files."""
+    monkeypatch.setenv("OSTINATO_PROFILE", "production")
+    monkeypatch.setenv("OSTINATO_REDIS", redis_server.connection)
+    monkeypatch.setenv("OSTINATO_REGISTRY", f"sqlite:///{tmp_path}/registry.db")
+    monkeypatch.setenv("OSTINATO_OFFLINE", str(tmp_path / "offline"))
+    return redis_server
