@@ -87,6 +87,8 @@ class Profile:
         if self.registry is None:
             return embedded(features / "registry.db", read_only=read_only)
         where = urlsplit(self.registry)
+        if where.scheme.startswith("sqlite"):
+            return embedded(Path(where.path.removeprefix("/")), read_only=read_only)
         place = f"{where.hostname}:{where.port}" if where.port else where.hostname
         return Registry(self.registry, f"the registry {where.path.lstrip('/')} on {place}")
 
