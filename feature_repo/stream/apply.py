@@ -138,6 +138,27 @@ class EventSink:
         """
         self.landing.land(events, self.clock())
 
+    def close(self) -> None:
+        """Write what is still to be noted of freshness, and close the store.
+
+        Raises:
+            StorageError, FeatureError: the freshness can't be written.
+        """
+        try:
+            if self._arrivals is not None:
+                self._arrivals.flush()
+        finally:
+            self._store.close()
+
+    def ready(self) -> None:
+        """Return if events could be applied now.
+
+        Raises:
+            FeatureError, StorageError: the online store or the landing can't be reached.
+        """
+        self._store.rows(VIEW, KEY, ["\0"], ["as_of"])
+        self.landing.prepare()
+
     def _changes(self, events: Sequence[StreamEvent]) -> dict[str, _Change]:
         # After landing: whoever began to read before now may have missed these events, and whoever
         # begins later finds them. So a publication knows by this moment which of them to keep.
