@@ -54,6 +54,18 @@ def baseline(folder: Path, data_version: str) -> Accepted | None:
     return previous if current and current.data_version == data_version else current
 
 
+def last_accepted(folder: Path) -> Accepted | None:
+    """Return the last accepted version; None before the first.
+
+    Args:
+        folder: `Workspace.data`.
+
+    Raises:
+        StorageError: `accepted.json` is damaged.
+    """
+    return _read(folder)[0]
+
+
 def accept(folder: Path, accepted: Accepted) -> None:
     """Make `accepted` the current version, atomically; call it only after validation passed."""
     current, previous = _read(folder)

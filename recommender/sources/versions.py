@@ -74,18 +74,28 @@ def _ingest(source: Source, suppressed: str) -> DataVersion:
     record = root / "inputs" / f"{_fingerprint(source, suppressed)}.json"
     if record.exists():
         known = read_json(record)
-        folder = root / "versions" / known["data_version"]
+        folder = folder_of(root, known["data_version"])
         if intact(folder):
             report = IngestReport.from_dict(known["report"])
             return DataVersion(known["data_version"], folder, True, report)
     tables, report = source.read()
     name = data_version(tables)
-    folder = root / "versions" / name
+    folder = folder_of(root, name)
     unchanged = intact(folder)
     if not unchanged:
         _write(folder, name, tables, report, config)
     write_json(record, {"data_version": name, "report": report.to_dict()})
     return DataVersion(name, folder, unchanged, report)
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """Return the folder of a data version.
+
+    Args:
+        root: `Workspace.data`.
+        name: of the version.
+    """
+    return root / "versions" / name
 
 
 def intact(folder: Path) -> bool:
