@@ -65,7 +65,7 @@ def reliability(labels_N: Bools, probabilities_N: Doubles, bins: int = 15) -> Re
     counts = counts[kept]
     predicted, happened = sums / counts, positives / counts
     gaps = np.abs(predicted - happened)
-    low, high = _wilson(happened, counts)
+    low, high = wilson(happened, counts)
     return Reliability(
         predicted,
         happened,
@@ -77,8 +77,8 @@ def reliability(labels_N: Bools, probabilities_N: Doubles, bins: int = 15) -> Re
     )
 
 
-def _wilson(share: Doubles, counts: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
-    """Return 95 % intervals of shares (Wilson 1927)."""
+def wilson(share: Doubles, counts: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
+    """Return 95 % intervals of shares of `counts` cases each (Wilson 1927)."""
     z = 1.959964
     centre = (share + z**2 / (2 * counts)) / (1 + z**2 / counts)
     half = z * np.sqrt(share * (1 - share) / counts + z**2 / (4 * counts**2)) / (1 + z**2 / counts)

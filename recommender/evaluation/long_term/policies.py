@@ -1,0 +1,105 @@
+"""Policies that can be let loose on the simulated world.
+
+Shape letters: B visitors, I items, D topics, K places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.evaluation.long_term.simulator import Shown, Visits
+from recommender.features.sequences import Histories
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Scores(Protocol):
+    """The part of `recommender.scoring.Scorer` that a policy needs."""
+
+    def scores(self, histories: Histories) -> NDArray[np.float32]:
+        """Score every item for every history, (B, I)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Draws lists without replacement, items by the softmax of their scores (Plackett–Luce).
+
+    Attributes:
+        scorer: any recommender.
+        places: K.
+        temperature: towards 0 the best come first always; the larger, the more is tried out.
+        standardise: scores are brought to mean 0 and deviation 1 per visitor first, so that a
+            temperature means the same for every scorer.
+    """
+
+    scorer: Scores
+    places: int = 5
+    temperature: float = 0.2
+    standardise: bool = True
+
+    def lists(self, visits: Visits, rng: np.random.Generator) -> Shown:
+        """Choose a list for each visitor."""
+        scores_BI = self.scorer.scores(visits.histories).astype(np.float64)
+        if self.standardise:
+            spread = scores_BI.std(axis=1, keepdims=True)
+            scores_BI = (scores_BI - scores_BI.mean(axis=1, keepdims=True)) / np.maximum(
+                spread, 1e-12
+            )
+        return plackett_luce(scores_BI / self.temperature, self.places, rng)
+
+
+def plackett_luce(logits_BI: Doubles, places: int, rng: np.random.Generator) -> Shown:
+    """Draw lists without replacement; the Gumbel trick (Vieira 2014; Kool et al. 2019)."""
+    noise = rng.gumbel(size=logits_BI.shape)
+    items_BK = np.argsort(-(logits_BI + noise), axis=1)[:, :places]
+    return Shown(items_BK, list_propensities(logits_BI, items_BK))
+
+
+def list_propensities(logits_BI: Doubles, items_BK: Ints) -> Doubles:
+    """Return the chance of each item at its place, given those above it, (B, K)."""
+    weight_BI = np.exp(logits_BI - logits_BI.max(axis=1, keepdims=True))
+    chosen_BK = np.take_along_axis(weight_BI, items_BK, axis=1)
+    before_BK = np.cumsum(chosen_BK, axis=1) - chosen_BK
+    left_BK = weight_BI.sum(axis=1, keepdims=True) - before_BK
+    return np.asarray(chosen_BK / left_BK)
+
+
+@dataclass(frozen=True)
+class TopicTaste:
+    """Scores items by how near they are to what a visitor clicked, and by general quality.
+
+    Attributes:
+        topics: of the items, (I, D).
+        quality: what is known of each item's quality, (I,).
+        variety: what is taken off for nearness to the last clicks: 0 serves more of the same.
+        recent: clicks that count as the last ones.
+    """
+
+    topics: Doubles
+    quality: Doubles
+    variety: float = 0.0
+    recent: int = 5
+
+    def scores(self, histories: Histories) -> NDArray[np.float32]:
+        """Score every item for every history, (B, I)."""
+        weight = np.ones(len(histories.items))
+        position_T = np.arange(len(histories.items))
+        last_T = np.repeat(histories.offsets[1:], histories.lengths) - position_T <= self.recent
+        row_T = np.repeat(np.arange(len(histories)), histories.lengths)
+        taste_BD = np.zeros((len(histories), self.topics.shape[1]))
+        np.add.at(taste_BD, row_T, self.topics[histories.items] * weight[:, None])
+        latest_BD = np.zeros_like(taste_BD)
+        np.add.at(latest_BD, row_T[last_T], self.topics[histories.items[last_T]])
+        wanted_BD = _direction(taste_BD) - self.variety * _direction(latest_BD)
+        return (wanted_BD @ self.topics.T + self.quality).astype(np.float32)
+
+
+def _direction(vectors_BD: Doubles) -> Doubles:
+    length = np.linalg.norm(vectors_BD, axis=1, keepdims=True)
+    return np.asarray(vectors_BD / np.maximum(length, 1e-12))
