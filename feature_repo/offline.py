@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 from recommender.files import atomic_file
 from recommender.storage import is_s3, open_store
 
+_GROUP = 65_536
+"""Rows of a group: whoever looks for one id, or reads a block at a time, holds no more than that."""
+
 
 def write_snapshot(location: str, view: str, table: pa.Table) -> str:
     """Put the snapshot of one view into the place of the last one.
@@ -30,12 +33,12 @@ def write_snapshot(location: str, view: str, table: pa.Table) -> str:
     if is_s3(location):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{view}.parquet"
-            pq.write_table(table, path, compression="zstd")
+            pq.write_table(table, path, compression="zstd", row_group_size=_GROUP)
             # One object is one put, or one completed multipart upload: never half there.
             open_store(location).upload(path, "")
     else:
         with atomic_file(Path(location) / f"{view}.parquet") as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            pq.write_table(table, temporary, compression="zstd", row_group_size=_GROUP)
             temporary.chmod(0o644)
     return f"{location}/{view}.parquet"
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import load
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits
 
+from feature_repo.offline import write_snapshot
 from feature_repo.similar import open_similar, similar_items
 from recommender.features.item_text import item_text
 from recommender.features.similar import SimilarItems
@@ -106,9 +106,7 @@ def published(root: Path, count: int) -> Workspace:
     items = load.tables(users=1, each=1, items=count).items
     vectors = load.vectors(count)
     made = TextVectors(vectors, ("t",) * count, ("h",) * count, "e@1", 0, count, 0, 0.0)
-    folder = paths.features / "offline" / "p"
-    folder.mkdir(parents=True)
-    pq.write_table(item_text(items, made), folder / "item_text.parquet", compression="zstd")
+    write_snapshot(str(paths.features / "offline" / "p"), "item_text", item_text(items, made))
     return paths
 
 
