@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from pipelines.options import DEFAULT, AsJson, ConfigPath, WorkspacePath, config_of, console
@@ -14,9 +13,7 @@ from recommender.errors import UserError
 class _Group(typer.core.TyperGroup):
     """Says how to ask for a user, where an id stands in place of a command."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that the words name."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise UserError(
