@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from streamed_shop import KINDS
+from streamed_shop import KINDS, open_store
 
-from feature_repo.stores.sqlite import SqliteStore
 from feature_repo.stream.apply import EventSink
 from feature_repo.stream.landing import Landing
 from feature_repo.stream.rules import EventRules
@@ -18,9 +17,16 @@ def rules() -> EventRules:
     return EventRules(("impression", "click", "purchase"), ("click", "purchase"), limit=5)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.needs_redis)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path / "online.db")
+    return request.getfixturevalue("redis_server").connection
+
+
 @pytest.fixture
-def store(tmp_path: Path):
-    opened = SqliteStore(tmp_path / "online.db", "shop")
+def store(place: str):
+    opened = open_store(place)
     opened.declare("user_sequence", "user_id", KINDS)
     yield opened
     opened.close()

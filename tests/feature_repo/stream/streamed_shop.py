@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from feature_repo.stores.online_store import OnlineStore
 
 NOW = 1_700_000_000_000
 KINDS = {
@@ -26,3 +29,14 @@ def given(event_id: str = "e1", **fields: Any) -> dict[str, Any]:
         "time": NOW,
         **fields,
     }
+
+
+def open_store(place: str) -> OnlineStore:
+    """A store by its place: a path, or a Redis connection."""
+    if ":" not in place:
+        from feature_repo.stores.sqlite import SqliteStore
+
+        return SqliteStore(Path(place), "shop")
+    from feature_repo.stores.redis import RedisStore
+
+    return RedisStore(place, "shop")
