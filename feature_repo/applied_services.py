@@ -103,7 +103,8 @@ def _rows(url: str, project: str) -> Iterator[Iterator[bytes]]:
     from sqlalchemy import column, create_engine, select, table
     from sqlalchemy.pool import NullPool
 
-    proto, owner = column("feature_service_proto"), column("project_id")
+    proto: Any = column("feature_service_proto")
+    owner: Any = column("project_id")
     wanted = select(proto).select_from(table("feature_services", proto, owner))
     with create_engine(url, poolclass=NullPool).connect() as connection:
         yield (bytes(row[0]) for row in connection.execute(wanted.where(owner == project)))

@@ -102,6 +102,37 @@ def newest_event(sequences: pa.Table) -> int | None:
     return None if newest is None else int(newest)
 
 
+def published_now(
+    tables: Mapping[str, pa.Table],
+    as_of_ms: int,
+    data_version: str,
+    seconds: Mapping[str, float],
+    now_ms: int,
+) -> tuple[Freshness, ...]:
+    """Return the records of views that have just been published.
+
+    Args:
+        tables: their snapshots, `user_sequence` among them.
+        as_of_ms: of the snapshots, UTC milliseconds.
+        data_version: of the canonical tables; "" where they had none.
+        seconds: that each view took.
+        now_ms: UTC milliseconds.
+    """
+    newest = newest_event(tables["user_sequence"])
+    return tuple(
+        Freshness(
+            view=view,
+            as_of_ms=as_of_ms,
+            published_ms=now_ms,
+            rows=table.num_rows,
+            seconds=round(seconds.get(view, 0.0), 3),
+            data_version=data_version,
+            newest_event_ms=newest if view in EVENT_VIEWS else None,
+        )
+        for view, table in tables.items()
+    )
+
+
 def too_old(
     found: Mapping[str, Freshness], needed: Iterable[str], limits: FreshnessConfig, now_ms: int
 ) -> list[str]:
