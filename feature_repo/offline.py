@@ -12,7 +12,7 @@ from recommender.files import atomic_file
 from recommender.storage import is_s3, open_store
 
 _GROUP = 65_536
-"""Rows of a group: whoever looks for one id, or reads a block at a time, holds no more than that."""
+"""Rows of a group: who looks for one id, or reads a block at a time, holds no more than that."""
 
 
 def write_snapshot(location: str, view: str, table: pa.Table) -> str:
