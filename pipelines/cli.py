@@ -117,6 +117,38 @@ def status(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> Non
     show(config_of(config, workspace), console())
 
 
+@app.command()
+def forget(
+    user: Annotated[str, typer.Argument(help="A user id of the data set.")],
+    config: ConfigPath = DEFAULT,
+    workspace: WorkspacePath = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", help="Another place with copies: a folder or s3:// (repeatable)."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    suppress: Annotated[
+        bool, typer.Option("--suppress", help="Keep the id out even if nothing of it is found.")
+    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only look; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a user from everything, keep them out, and prove it.
+
+    Stores, data versions, artifacts, evaluation sets, logs and caches are gone through; models that
+    saw the user are marked for retraining; then everything is searched again. Killed in the middle,
+    the same command finishes the work.
+    """
+    from pipelines.forget.show import run as act
+    from pipelines.forget.show import verify as look
+
+    tree, screen = config_of(config, workspace), console()
+    if verify:
+        look(tree, user, also or (), screen)
+        return
+    act(tree, user, screen, also=also or (), yes=yes, suppress=suppress, as_json=as_json)
+
+
 @app.command("compile")
 def compile_(
     check: Annotated[

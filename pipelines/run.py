@@ -81,7 +81,7 @@ def run_locally(config: Config, console: Console, run_id: str | None = None) -> 
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config.model_dump(mode="json"))
     started = time.monotonic()
-    with _alone(config.paths.root), showing(folder / "progress.jsonl", console):
+    with alone(config.paths.root), showing(folder / "progress.jsonl", console):
         try:
             _execute(config, run_id, folder)
             crash = None
@@ -157,8 +157,12 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(workspace: Path) -> Iterator[None]:
-    """Hold the workspace's lock: two runs at once would fight over the feature store."""
+def alone(workspace: Path) -> Iterator[None]:
+    """Hold the workspace's lock: two runs at once would fight over the feature store.
+
+    Raises:
+        ConfigError: another run holds it.
+    """
     workspace.mkdir(parents=True, exist_ok=True)
     with (workspace / "run.lock").open("w") as lock:
         try:

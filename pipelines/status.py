@@ -23,8 +23,12 @@ def show(config: Config, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
     say(f"[bold]{config.name}[/]  {config.paths.root}")
-    aliases = Registry.of(config.paths).aliases()
+    registry = Registry.of(config.paths)
+    aliases = registry.aliases()
     say(f"champion   {aliases.champion or 'none yet: `ostinato run` trains one'}")
+    if aliases.champion and (marks := registry.retrain_marks(aliases.champion)):
+        who = "a user who has" if len(marks) == 1 else f"{len(marks)} users who have"
+        say(f"  [yellow]retrain[/]  it saw {who} asked to be forgotten; `ostinato run` trains anew")
     if aliases.candidate:
         say(f"candidate  {aliases.candidate}")
     served = endpoint_status(config)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from recommender.errors import ArtifactError, RegistryError
-from recommender.registry import aliases, decisions
+from recommender.registry import aliases, decisions, marks
 from recommender.registry.aliases import Aliases
 from recommender.registry.content import LINEAGE, SIGNATURE, VERSION, digests, version_of
 from recommender.registry.decisions import Decision, Status
 from recommender.registry.lineage import Lineage
+from recommender.registry.marks import RetrainMark
 from recommender.registry.signing import sign, verify
 from recommender.storage import StorageConflictError, Store, is_s3, local_path, open_store
 from recommender.workspace import Workspace
@@ -129,6 +130,22 @@ class Registry:
     def decisions(self, version: str) -> tuple[Decision, ...]:
         """Return what was decided about a version, the oldest first."""
         return decisions.read_all(self._store, _checked(version))
+
+    def mark_for_retraining(self, version: str, mark: RetrainMark) -> bool:
+        """Say that a version saw somebody who was forgotten; what was signed stays as it is.
+
+        Returns:
+            whether the mark is new.
+
+        Raises:
+            RegistryError: there is no such version.
+        """
+        self._must_have(version)
+        return marks.mark(self._store, version, mark)
+
+    def retrain_marks(self, version: str) -> tuple[RetrainMark, ...]:
+        """Return why a version should be trained again, the oldest reason first."""
+        return marks.read_all(self._store, _checked(version))
 
     def fetch(self, version: str) -> Path:
         """Return a verified local copy of a version, which `Model.load` can read.

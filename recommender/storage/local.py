@@ -13,7 +13,15 @@ from pathlib import Path
 
 from recommender.errors import StorageError
 from recommender.files import atomic_file
-from recommender.storage.store import Blob, Entry, StorageConflictError, Store, below, checked_key
+from recommender.storage.store import (
+    Blob,
+    Entry,
+    StorageConflictError,
+    Store,
+    Version,
+    below,
+    checked_key,
+)
 
 _LOCK = ".store.lock"
 
@@ -106,6 +114,22 @@ class FileStore(Store):
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot remove {path}: {error.strerror or error}") from error
+
+    def history(self, prefix: str = "") -> tuple[Version, ...]:
+        """See `Store.history`: a folder keeps no old versions."""
+        del prefix
+        return ()
+
+    def read_version(self, version: Version) -> bytes:
+        """See `Store.read_version`."""
+        return self.read_bytes(version.key)
+
+    def expunge(self, key: str, *, keep_current: bool = False) -> int:
+        """See `Store.expunge`."""
+        if keep_current or not self.exists(key):
+            return 0
+        self.delete(key)
+        return 1
 
     def _current(self, path: Path) -> str | None:
         try:

@@ -23,7 +23,15 @@ from recommender.files import atomic_file
 from recommender.progress import Progress
 from recommender.storage.local import uploads
 from recommender.storage.s3_errors import translated
-from recommender.storage.store import Blob, Entry, StorageConflictError, Store, below, checked_key
+from recommender.storage.store import (
+    Blob,
+    Entry,
+    StorageConflictError,
+    Store,
+    Version,
+    below,
+    checked_key,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -216,6 +224,53 @@ class S3Store(Store):
         """See `Store.delete`."""
         with translated(self._uri(key)):
             self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
+
+    def history(self, prefix: str = "") -> tuple[Version, ...]:
+        """See `Store.history`."""
+        folder = f"{self._name(prefix)}/" if prefix else (f"{self.root}/" if self.root else "")
+        return self._versions(folder)
+
+    def read_version(self, version: Version) -> bytes:
+        """See `Store.read_version`."""
+        with translated(self._uri(version.key)):
+            answer = self._client.get_object(
+                Bucket=self.bucket, Key=self._name(version.key), VersionId=version.id
+            )
+            return answer["Body"].read()
+
+    def expunge(self, key: str, *, keep_current: bool = False) -> int:
+        """See `Store.expunge`."""
+        name = self._name(key)
+        gone = [
+            version
+            for version in self._versions(name)
+            if version.key == key and not (keep_current and version.current)
+        ]
+        with translated(self._uri(key)):
+            # Whatever hides an old version goes after it, or readers would get that for a moment.
+            for version in sorted(gone, key=lambda each: (each.marker, each.current)):
+                self._client.delete_object(Bucket=self.bucket, Key=name, VersionId=version.id)
+        return len(gone)
+
+    def _versions(self, start: str) -> tuple[Version, ...]:
+        """Return every version of the objects whose names begin with `start`."""
+        skip = len(self.root) + 1 if self.root else 0
+        found = []
+        with translated(f"s3://{self.bucket}/{start}"):
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self.bucket, Prefix=start
+            )
+            for page in pages:
+                for marker, items in (
+                    (False, page.get("Versions", ())),
+                    (True, page.get("DeleteMarkers", ())),
+                ):
+                    found += [
+                        Version(each["Key"][skip:], each["VersionId"], each["IsLatest"], marker)
+                        for each in items
+                        if not each["Key"].endswith("/")
+                    ]
+        return tuple(found)
 
 
 def _client(timeout_s: float) -> S3Client:

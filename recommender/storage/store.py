@@ -38,6 +38,23 @@ class Blob:
     etag: str
 
 
+@dataclass(frozen=True)
+class Version:
+    """One version of an object in a store that keeps old ones.
+
+    Attributes:
+        key: of the object.
+        id: of the version.
+        current: whether it is what readers get.
+        marker: whether it only says that the object was deleted.
+    """
+
+    key: str
+    id: str
+    current: bool
+    marker: bool
+
+
 class Store(ABC):
     """Objects below one location.
 
@@ -123,6 +140,32 @@ class Store(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove an object; one that isn't there is no error."""
+
+    @abstractmethod
+    def history(self, prefix: str = "") -> tuple[Version, ...]:
+        """Return every version of the objects below a folder, current ones and markers included.
+
+        Empty where the store keeps no old versions.
+        """
+
+    @abstractmethod
+    def read_version(self, version: Version) -> bytes:
+        """Return the content of an old version; errors as in `read`."""
+
+    @abstractmethod
+    def expunge(self, key: str, *, keep_current: bool = False) -> int:
+        """Remove an object for good, with every version and marker of it that the store keeps.
+
+        Args:
+            key: its name.
+            keep_current: leave what readers get, and remove only what it was before.
+
+        Returns:
+            how many versions went.
+
+        Raises:
+            StorageError: a version may not be deleted (a lock, missing rights).
+        """
 
 
 def open_store(location: str | Path) -> Store:

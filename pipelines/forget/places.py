@@ -1,0 +1,196 @@
+"""Every place where something about one person is kept: the one list of them.
+
+What is added to the system adds a line here, if it writes a user's id, pseudonym or rows. What was
+forgotten in the list is found by the scan at the end, and the command fails.
+
+Not in the list, because nothing about one person is there: `registry/models` and `cache/models`
+(weights, titles, lineage; signed, never changed), `cache/text` (vectors of items),
+`cache/encoders`, `keys`, `features/registry.db` (definitions). The scan looks there all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from feature_repo.forget import erase_offline, erase_online
+from feature_repo.profile import Profile
+from recommender.features.behaviour import CACHE as BEHAVIOUR
+from recommender.forgetting import bucket, canonical
+from recommender.forgetting.artifacts import (
+    erase_artifacts,
+    files_of,
+    remove_all,
+    remove_leftovers,
+    sweep,
+)
+from recommender.forgetting.person import Person
+from recommender.forgetting.removed import NOTHING, Removed
+from recommender.sources.fetch import copies
+from recommender.storage import Store
+from recommender.workspace import Workspace
+
+_WRITING_S = 10.0
+"""Files of the feature stores younger than this may be somebody's who is writing them now."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Who is to be forgotten, and where.
+
+    Attributes:
+        person: who.
+        paths: the workspace.
+        profile: which feature stores are meant.
+        also: further stores that hold copies (an `s3://` of canonical tables, say).
+        trained_on: whether some data version held the person when this began.
+    """
+
+    person: Person
+    paths: Workspace
+    profile: Profile
+    also: tuple[Store, ...] = ()
+    trained_on: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place and how a person is taken out of it; doing so again changes nothing.
+
+    Attributes:
+        name: for people and for the certificate.
+        where: folders and files, relative to the workspace.
+        holds: what of a person is there.
+        erase: takes them out.
+    """
+
+    name: str
+    where: str
+    holds: str
+    erase: Callable[[Case], Removed]
+
+
+def _leftovers(case: Case) -> Removed:
+    paths = case.paths
+    done = remove_leftovers(paths.features, older_than_s=_WRITING_S)
+    for folder in sorted(paths.root.glob("*")):
+        if folder.is_dir() and folder not in (paths.features, paths.keys):
+            done += remove_leftovers(folder)
+    return done
+
+
+def _checkpoints(case: Case) -> Removed:
+    return remove_all(case.paths.checkpoints) if case.trained_on else NOTHING
+
+
+def _online(case: Case) -> Removed:
+    return erase_online(case.paths, case.profile, case.person)
+
+
+def _offline(case: Case) -> Removed:
+    return erase_offline(case.paths, case.profile, case.person)
+
+
+def _data(case: Case) -> Removed:
+    return canonical.erase(case.paths.data, case.person)
+
+
+def _raw(case: Case) -> Removed:
+    return remove_all(*copies(case.paths.cache))
+
+
+def _behaviour(case: Case) -> Removed:
+    return remove_all(case.paths.cache / BEHAVIOUR)
+
+
+def _artifacts(case: Case) -> Removed:
+    return erase_artifacts(case.paths.kfp, case.person, case.paths.data)
+
+
+def _serving(case: Case) -> Removed:
+    return sweep(files_of(case.paths.serving), case.person)
+
+
+def _runs(case: Case) -> Removed:
+    return sweep(files_of(case.paths.run("any").parent), case.person)
+
+
+def _registry(case: Case) -> Removed:
+    unsigned = (path for path in case.paths.registry.glob("*") if path.name != "models")
+    return sweep((path for each in unsigned for path in _below(each)), case.person)
+
+
+def _copies(case: Case) -> Removed:
+    done = NOTHING
+    for store in case.also:
+        done += bucket.erase(store, case.person, case.paths.privacy)
+    return done
+
+
+def _elsewhere(case: Case) -> Removed:
+    paths = case.paths
+    known = {
+        *(paths.data, paths.features, paths.checkpoints, paths.registry, paths.serving),
+        *(paths.kfp, paths.keys, paths.privacy, paths.cache, paths.run("any").parent),
+    }
+    rest = (path for path in sorted(paths.root.glob("*")) if path not in known)
+    return sweep((path for each in rest for path in _below(each)), case.person)
+
+
+def _below(path: Path) -> Iterator[Path]:
+    return files_of(path) if path.is_dir() else iter([path])
+
+
+PLACES = (
+    Place("leftovers", "*/.<name>.<random>, */.<name>.old", "what killed writers left", _leftovers),
+    Place(
+        "checkpoints",
+        "checkpoints/",
+        "no rows, but weights of trainings that were cut off and saw them",
+        _checkpoints,
+    ),
+    Place(
+        "online store",
+        "features/online.db, or Redis",
+        "sequence, profile, activity, behaviour, in every project",
+        _online,
+    ),
+    Place(
+        "offline store",
+        "features/offline/<project>/*.parquet and user_event/, features/rejected/*.jsonl, or S3",
+        "snapshots of the same; streamed events as they landed, and those that were rejected",
+        _offline,
+    ),
+    Place(
+        "data versions",
+        "data/versions/, data/accepted.json, data/inputs/",
+        "events and attributes by id",
+        _data,
+    ),
+    Place("raw copies", "cache/{s3,downloads,unpacked}/", "the company's log as it came", _raw),
+    Place("behaviour cache", "cache/behaviour/", "vectors of what they did, in words", _behaviour),
+    Place(
+        "pipeline artifacts",
+        "kfp/<run>/",
+        "tables, training data sets, frozen evaluation sets, figures per user, canary records",
+        _artifacts,
+    ),
+    Place(
+        "serving",
+        "serving/rollouts/<id>/records.jsonl, serving/processes/*.log",
+        "what a canary saw of them; whatever a server logged",
+        _serving,
+    ),
+    Place(
+        "run records",
+        "runs/<run>/",
+        "examples of recommendations, examples in reports, logs of the steps",
+        _runs,
+    ),
+    Place("registry", "registry/decisions/", "nothing by design; looked through", _registry),
+    Place("other copies", "what --also names", "copies of any of these", _copies),
+    Place("elsewhere", "anything else in the workspace", "unknown", _elsewhere),
+)
+"""In the order in which they are gone through. Data versions come before the artifacts, which take
+over the new names."""
