@@ -30,6 +30,7 @@ FILES = ("model.json", "weights.safetensors", "items.parquet")
 KINDS = {
     "popularity": "recommender.baselines.popularity:Popularity",
     "recent-popularity": "recommender.baselines.popularity:RecentPopularity",
+    "trend-popularity": "recommender.baselines.trend_popularity:TrendPopularity",
     "item-knn": "recommender.baselines.item_knn:ItemKNN",
     "history-text": "recommender.baselines.content:HistoryText",
     "behaviour-text": "recommender.baselines.content:BehaviourText",

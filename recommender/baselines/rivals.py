@@ -8,6 +8,7 @@ from recommender.artifact import Model
 from recommender.baselines.content import fit_behaviour_text, fit_history_text
 from recommender.baselines.item_knn import fit_item_knn
 from recommender.baselines.popularity import fit_popularity, fit_recent_popularity
+from recommender.baselines.trend_popularity import fit_trend_popularity
 from recommender.config import Config
 from recommender.config.evaluation import Rival
 from recommender.features.dataset import Dataset
@@ -16,6 +17,7 @@ from recommender.split import Fold
 _FITS: dict[Rival, Callable[[Dataset, Fold, Config], Model]] = {
     "popularity": fit_popularity,
     "recent-popularity": fit_recent_popularity,
+    "trend-popularity": fit_trend_popularity,
     "item-knn": fit_item_knn,
     "history-text": fit_history_text,
     "behaviour-text": fit_behaviour_text,

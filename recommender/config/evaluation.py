@@ -11,9 +11,17 @@ from recommender.config.section import Section
 PRIMARY = "ndcg@10"
 """The metric that the gate reads."""
 
-Rival = Literal["popularity", "recent-popularity", "item-knn", "history-text", "behaviour-text"]
-"""The last two rank by text alone: by the mean vector of the history, or by a sentence about it
-(`features.text.behaviour_events`), which is encoded for every request."""
+Rival = Literal[
+    "popularity",
+    "recent-popularity",
+    "trend-popularity",
+    "item-knn",
+    "history-text",
+    "behaviour-text",
+]
+"""`trend-popularity` ranks by forecast demand (`features.trends`). The last two rank by text alone:
+by the mean vector of the history, or by a sentence about it (`features.text.behaviour_events`),
+which is encoded for every request."""
 
 
 class ItemKNNConfig(Section):
@@ -27,6 +35,21 @@ class ItemKNNConfig(Section):
 
     half_life: float | None = Field(10.0, gt=0)
     """Events after which a past event weighs half as much; null: all weigh the same."""
+
+
+class BacktestConfig(Section):
+    """The rolling-origin backtest of the forecasts of demand (see `features.trends`)."""
+
+    origins: int = Field(4, ge=1, le=50)
+    """Moments from which forecasts are made, one horizon apart; the last one horizon before the
+    end of the log. A short log gets fewer, but at least two."""
+
+    items: int = Field(20, ge=1)
+    """Items that are forecast: those with demand enough for a model, evenly spread from the most
+    to the least popular of them. Likelihood models cost about 0.1 s of CPU each."""
+
+    categories: int = Field(12, ge=1)
+    """Categories that are forecast, chosen likewise."""
 
 
 class GateConfig(Section):
@@ -66,11 +89,19 @@ class EvaluationConfig(Section):
     """At most this many requests of one user and fold are scored: the earliest in the test
     window at which the user took something."""
 
-    rivals: tuple[Rival, ...] = ("popularity", "recent-popularity", "item-knn")
+    rivals: tuple[Rival, ...] = (
+        "popularity",
+        "recent-popularity",
+        "trend-popularity",
+        "item-knn",
+    )
     """Baselines fitted at each fold's cut and scored on the same requests."""
 
     item_knn: ItemKNNConfig = ItemKNNConfig()
     """Settings of the rival `item-knn`."""
+
+    backtest: BacktestConfig | None = BacktestConfig()
+    """How the forecasts of demand are judged; null: they aren't. Reported, never gated."""
 
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples."""

@@ -19,6 +19,7 @@ from recommender.baselines.rivals import fit
 from recommender.config import Config
 from recommender.config.evaluation import PRIMARY
 from recommender.errors import EvaluationError
+from recommender.evaluation.backtest import backtest
 from recommender.evaluation.champion import Aligned
 from recommender.evaluation.evidence import (
     CANDIDATE,
@@ -35,6 +36,7 @@ from recommender.evaluation.score import Ranker, Scored, score
 from recommender.features.dataset import Dataset
 
 _EXAMPLES = 5
+FORECAST, RECENT = "trend-popularity", "recent-popularity"
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,12 @@ def assess(
         systems=tuple(systems),
         comparisons=tuple(found for panel in panels for found in panel.comparisons),
         champion=facts,
+        backtest=backtest(dataset.log, dataset.items, config, dataset.folds[-1].test_end)
+        if settings.backtest
+        else None,
+        forecast_popularity=panels[0].comparison(FORECAST, RECENT)
+        if {FORECAST, RECENT} <= runs.keys()
+        else None,
     )
     return Assessment(evidence, requests, panels[0].table())
 

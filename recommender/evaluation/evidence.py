@@ -5,28 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from recommender.errors import ArtifactError, StorageError
+from recommender.evaluation.backtest_facts import BacktestFacts
+from recommender.evaluation.records import Interval as Interval
+from recommender.evaluation.records import Record as Record
 from recommender.files import read_json, write_json
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 FILE = "evaluation.json"
-
-
-class Record(BaseModel):
-    """A frozen part of the evidence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Interval(Record):
-    """An estimate with its interval; None where it is not defined."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
 
 
 class FoldFacts(Record):
@@ -108,7 +97,11 @@ class ChampionFacts(Record):
 
 
 class Evidence(Record):
-    """Everything that the gate judges and the report shows."""
+    """Everything that the gate judges and the report shows.
+
+    `backtest` and `forecast_popularity` (the rival `trend-popularity` in the place of the
+    candidate, against `recent-popularity`) are for people: no rule of the gate reads them.
+    """
 
     format: Literal[1] = 1
     run_id: str
@@ -125,6 +118,8 @@ class Evidence(Record):
     systems: tuple[System, ...]
     comparisons: tuple[Comparison, ...]
     champion: ChampionFacts | None
+    backtest: BacktestFacts | None = None
+    forecast_popularity: Comparison | None = None
 
     def system(self, name: str) -> System | None:
         """Return a system by its name, if it was measured."""

@@ -78,24 +78,25 @@ class Panel:
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """The first system against each of the others."""
+        first, *others = self.runs
+        return tuple(self.comparison(first, rival) for rival in others)
+
+    def comparison(self, name: str, rival: str) -> Comparison:
+        """Compare a system, in the place of the candidate, with another."""
+        ours, theirs = list(self.runs).index(name), list(self.runs).index(rival)
         bootstrap = self._bootstrap
-        return tuple(
-            Comparison(
-                rival=name,
-                users=len(self.users),
-                candidate=self._named(bootstrap.mean(0)),
-                rival_metrics=self._named(bootstrap.mean(place)),
-                difference=self._named(bootstrap.difference(0, place)),
-                relative=self._named(bootstrap.relative(0, place)),
-                detectable={
-                    metric: _plain(value)
-                    for metric, value in zip(
-                        self.metrics, bootstrap.detectable(0, place), strict=True
-                    )
-                },
-            )
-            for place, name in enumerate(self.runs)
-            if place > 0
+        detectable = bootstrap.detectable(ours, theirs)
+        return Comparison(
+            rival=rival,
+            users=len(self.users),
+            candidate=self._named(bootstrap.mean(ours)),
+            rival_metrics=self._named(bootstrap.mean(theirs)),
+            difference=self._named(bootstrap.difference(ours, theirs)),
+            relative=self._named(bootstrap.relative(ours, theirs)),
+            detectable={
+                metric: _plain(value)
+                for metric, value in zip(self.metrics, detectable, strict=True)
+            },
         )
 
     def table(self) -> pa.Table:

@@ -7,7 +7,7 @@ words stand beside it as text, so that they don't shrink with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from recommender.evaluation.evidence import CHAMPION, Comparison, Evidence
@@ -66,23 +66,29 @@ def draw(evidence: Evidence, decision: Decision | None) -> Picture:
     for found in evidence.comparisons:
         difference = found.difference[evidence.primary]
         ends += [end for end in (difference.low, difference.high, difference.estimate) if end]
-    low, high = min(ends), max(ends)
+    place, ticks = axis(ends)
+    rows = tuple(
+        _row(found, evidence.primary, asked.get(found.rival), place)
+        for found in evidence.comparisons
+    )
+    return Picture(rows, ticks, place(0.0))
+
+
+def axis(values: Sequence[float]) -> tuple[Callable[[float], float], tuple[Tick, ...]]:
+    """Lay out an axis that all of `values` fit on, with some room: where each is, and the ticks."""
+    low, high = min(values), max(values)
     room = (high - low or 1.0) * _PADDING
     low, high = low - room, high + room
 
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
 
-    rows = tuple(
-        _row(found, evidence.primary, asked.get(found.rival), place)
-        for found in evidence.comparisons
-    )
     step = _step(high - low)
     first, last = math.ceil(low / step), math.floor(high / step)
     ticks = tuple(
         Tick(place(n * step), f"{n * step:+.10g}" if n else "0") for n in range(first, last + 1)
     )
-    return Picture(rows, ticks, place(0.0))
+    return place, ticks
 
 
 def _thresholds(evidence: Evidence, decision: Decision | None) -> dict[str, float]:

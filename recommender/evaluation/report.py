@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from recommender.evaluation import forecast_picture
 from recommender.evaluation.evidence import Evidence, Interval
 from recommender.evaluation.gate import Decision
 from recommender.evaluation.picture import draw
@@ -45,7 +46,12 @@ def render(evidence: Evidence, decision: Decision | None) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, interval=_interval, moment=_moment, metric=str.upper, count=_count
+        number=_number,
+        interval=_interval,
+        moment=_moment,
+        metric=str.upper,
+        count=_count,
+        share=_share,
     )
     word, sign = _VERDICTS[decision.verdict if decision else "pending"]
     if decision and decision.action == "keep champion":
@@ -60,6 +66,8 @@ def render(evidence: Evidence, decision: Decision | None) -> str:
         verdicts=_VERDICTS,
         candidate=candidate,
         picture=draw(evidence, decision),
+        foreseen=forecast_picture.draw(evidence.backtest),
+        helped=forecast_picture.helped(evidence),
         at_ten=[name for name in evidence.metrics if name.endswith("@10")],
         glossary=[
             _METRICS[name] for name in dict.fromkeys(m.split("@")[0] for m in evidence.metrics)
@@ -81,6 +89,10 @@ def _number(value: float | None) -> str:
 
 def _interval(found: Interval) -> str:
     return f"{_number(found.low)} – {_number(found.high)}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1%}"
 
 
 def _moment(milliseconds: int) -> str:

@@ -135,7 +135,8 @@ def test_evaluate_leaves_evidence_users_and_the_frozen_set(bench: Bench) -> None
 
     summary = bench.summary("evaluate")
     scores = summary["ndcg@10"]
-    assert set(scores) == {"candidate", "popularity", "recent-popularity", "item-knn", "champion"}
+    rivals = {"popularity", "recent-popularity", "trend-popularity", "item-knn"}
+    assert set(scores) == {"candidate", "champion", *rivals}
     assert scores["candidate"] == scores["item-knn"] > scores["popularity"] > 0
     assert scores["champion"] is None
     assert summary["users"] == len(users)
