@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +36,10 @@ class Place(Protocol):
 
     def write(self, records: Mapping[str, Any]) -> None:
         """Replace the records of some views, atomically; the others stay."""
+        ...
+
+    def remove(self, views: Collection[str]) -> None:
+        """Remove the records of some views."""
         ...
 
 
@@ -67,6 +71,19 @@ def record(place: Place, published: Iterable[Freshness]) -> None:
         StorageError, FeatureError: it can't be written.
     """
     place.write({each.view: each.to_dict() for each in published})
+
+
+def forget_others(place: Place, views: Collection[str]) -> tuple[Freshness, ...]:
+    """Remove the records of views that are published no longer; return those of the others.
+
+    Raises:
+        StorageError, FeatureError: the records can't be read or written.
+    """
+    found = read(place)
+    gone = found.keys() - set(views)
+    if gone:
+        place.remove(gone)
+    return tuple(each for view, each in found.items() if view not in gone)
 
 
 def read(place: Place) -> dict[str, Freshness]:
@@ -163,6 +180,10 @@ class _Files:
             write_json(self._views, {**self._held(self._views), **views})
         if _STREAM in records:
             write_json(self._stream, {_STREAM: records[_STREAM]})
+
+    def remove(self, views: Collection[str]) -> None:
+        held = self._held(self._views)
+        write_json(self._views, {name: each for name, each in held.items() if name not in views})
 
     @staticmethod
     def _held(path: Path) -> dict[str, Any]:

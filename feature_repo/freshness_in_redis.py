@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from feature_repo.stores.redis_client import RedisClient
@@ -44,3 +44,13 @@ class RedisPlace:
         if texts:
             with self._client.speaking_plainly():
                 self._client.redis.hset(self._key, mapping=texts)
+
+    def remove(self, views: Collection[str]) -> None:
+        """Remove the records of some views.
+
+        Raises:
+            FeatureError: Redis does not answer, or refuses.
+        """
+        if views:
+            with self._client.speaking_plainly():
+                self._client.redis.hdel(self._key, *views)
