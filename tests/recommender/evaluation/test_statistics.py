@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from recommender.evaluation.statistics import PairedBootstrap
+from recommender.evaluation.statistics import PairedBootstrap, resampled_totals
 
 
 def bootstrap(values, *, seed: int = 1, resamples: int = 2000, level: float = 0.95):
@@ -148,3 +149,20 @@ def test_the_detectable_effect_is_found_four_times_out_of_five() -> None:
         found += test.difference(0, 1).low[0] > 0
     assert np.mean(said) == pytest.approx(effect, rel=0.02)
     assert 0.73 <= found / 300 <= 0.87
+
+
+def test_many_users_are_drawn_another_way_with_the_same_result() -> None:
+    values = np.random.default_rng(3).exponential(1, (25_000, 1, 1))
+    found = PairedBootstrap(values, resamples=1000, confidence=0.95, seed=5).mean(0)
+    half = 1.96 * values.std() / math.sqrt(len(values))
+    assert found.high[0] - found.estimate[0] == pytest.approx(half, rel=0.12)
+    assert found.estimate[0] - found.low[0] == pytest.approx(half, rel=0.12)
+    again = PairedBootstrap(values, resamples=1000, confidence=0.95, seed=5).mean(0)
+    assert again.low[0] == found.low[0]
+
+
+def test_draws_of_many_users_have_the_moments_of_a_bootstrap() -> None:
+    values = np.random.default_rng(4).standard_normal((21_000, 2))
+    totals = resampled_totals(values, 600, seed=1)
+    assert totals.std(axis=0) == pytest.approx(values.std(axis=0) * math.sqrt(21_000), rel=0.12)
+    assert resampled_totals(np.ones((21_000, 1)), 50, seed=1) == pytest.approx(21_000)

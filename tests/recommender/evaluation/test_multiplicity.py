@@ -1,0 +1,48 @@
+"""Holm's correction, by hand, by its promise, and as statsmodels has it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
+
+from recommender.evaluation.multiplicity import holm, paired_p
+
+
+def test_by_hand() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_as_statsmodels_has_it(values: list[float]) -> None:
+    theirs = multipletests(values, method="holm")[1]
+    assert holm(np.array(values)) == pytest.approx(theirs)
+
+
+def test_what_was_not_tested_counts_for_nothing() -> None:
+    found = holm(np.array([0.01, np.nan, 0.04]))
+    assert found[[0, 2]] == pytest.approx([0.02, 0.04])
+    assert math.isnan(found[1])
+
+
+def test_p_values_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(0.1, 1, 200), rng.normal(0, 1, 200)
+    assert paired_p(ours - theirs) == pytest.approx(scipy.stats.ttest_rel(ours, theirs).pvalue)
+    assert math.isnan(paired_p(np.array([1.0])))
+    assert paired_p(np.zeros(5)) == 1.0
+    assert paired_p(np.ones(5)) == 0.0
+
+
+def test_twenty_slices_of_nothing_raise_a_false_alarm_in_at_most_one_run_of_twenty() -> None:
+    rng = np.random.default_rng(1)
+    runs = [
+        holm(np.array([paired_p(rng.standard_t(4, 60)) for _ in range(20)])).min() < 0.05
+        for _ in range(300)
+    ]
+    assert np.mean(runs) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
