@@ -161,7 +161,7 @@ def _graded(family: str, value_B: Ints, apart_B: Bools, apart: str) -> Iterator[
     for high in (*edges.astype(int), int(rest.max())):
         if high < low:
             continue
-        name = f"{low} to {high} events" if high > low else f"{low} event{'s' * (low != 1)}"
+        name = f"{low} to {high} events" if high > low else f"{low} event" + "s" * int(low != 1)
         yield Slice(family, name, ~apart_B & (value_B >= low) & (value_B <= high))
         low = high + 1
 
