@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from recommender.errors import FeatureError
 
-BLOCK = 65_536
-"""Vectors compared at a time: 100 MB of 384 numbers each."""
+BLOCK = 16_384
+"""Vectors compared at a time: 25 MB of 384 numbers each."""
 
-_AGAIN = 8_192
+_AGAIN = 4_096
 """Vectors compared again at a time: many only where many are equally near."""
 
 

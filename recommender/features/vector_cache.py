@@ -53,6 +53,15 @@ class Encoded:
             np.concatenate([np.empty(0, np.int32), *(part.unknown for part in parts)]),
         )
 
+    def only(self, rows: NDArray[np.int64]) -> Encoded:
+        """Return the texts of some rows, in that order."""
+        return Encoded(
+            tuple(self.hashes[row] for row in rows),
+            self.vectors[rows],
+            self.tokens[rows],
+            self.unknown[rows],
+        )
+
 
 def content_hash(text: str) -> str:
     """Return the SHA-256 of a text, in hex."""
@@ -81,15 +90,26 @@ class VectorCache:
         missing = pa.array(sorted(wanted), pa.string())
         read: set[Path] = set()
         # Again, as long as another program merges shards under our eyes (`compact`).
-        while len(missing) and (new := set(self._folder.glob("*.parquet")) - read):
+        while len(missing) and (new := self.shards() - read):
             for path in sorted(new):
                 read.add(path)
-                part = _read_or_drop(path, missing)
+                part = read_shard(path, missing)
                 if part.hashes:
                     parts.append(part)
                     held = pa.array(part.hashes, pa.string())
                     missing = missing.filter(pc.invert(pc.is_in(missing, value_set=held)))
         return parts
+
+    def shards(self) -> set[Path]:
+        """Return the files that there are now."""
+        return set(self._folder.glob("*.parquet"))
+
+    def changed(self) -> int:
+        """Return a number that changes whenever shards come or go."""
+        try:
+            return self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def add(self, encoded: Encoded) -> None:
         """Write one shard, named after what is in it.
@@ -119,7 +139,7 @@ class VectorCache:
             StorageError: the disk is full or the folder can't be written.
         """
         small: list[Path] = []
-        for path in sorted(self._folder.glob("*.parquet")):
+        for path in sorted(self.shards()):
             try:
                 if pq.read_metadata(path).num_rows < _SMALL:
                     small.append(path)
@@ -135,6 +155,8 @@ class VectorCache:
         if len(widths) != 1:
             return
         merged = Encoded.joined(list(parts.values()), widths.pop())
+        once = {key: row for row, key in enumerate(merged.hashes)}
+        merged = merged.only(np.fromiter(once.values(), np.int64))
         self.add(merged)
         for path in parts.keys() - {self._path(merged)}:
             path.unlink(missing_ok=True)
@@ -143,7 +165,19 @@ class VectorCache:
         return self._folder / f"{content_hash(' '.join(encoded.hashes))[:16]}.parquet"
 
 
-def _read_or_drop(path: Path, wanted: pa.Array) -> Encoded:
+def shard_hashes(path: Path) -> list[str]:
+    """Return which texts a shard holds; none if it is damaged or gone."""
+    try:
+        hashes: list[str] = pq.read_table(path, columns=["hash"], partitioning=None)[
+            "hash"
+        ].to_pylist()
+    except (pa.ArrowException, OSError, ValueError):
+        return []
+    return hashes
+
+
+def read_shard(path: Path, wanted: pa.Array) -> Encoded:
+    """Read some texts of a shard; a damaged one is removed, and one that is gone holds nothing."""
     try:
         return _read(path, wanted)
     except FileNotFoundError:

@@ -17,12 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tiny_encoder import tiny_encoder
 
 from recommender.config.text import TextConfig
 from recommender.features.encoder_folder import identity
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "scarf", "hat"]
 
 CLIENT = """
 import json, sys
@@ -47,27 +47,6 @@ for name in sys.argv[3:]:
         told[name] = {"error": str(error)}
 print(json.dumps(told))
 """
-
-
-def tiny_encoder(folder: Path) -> None:
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    bare = folder.with_name("bare")
-    bare.mkdir(parents=True)
-    (bare / "vocab.txt").write_text("\n".join(VOCABULARY))
-    BertTokenizerFast(str(bare / "vocab.txt")).save_pretrained(bare)
-    shape = BertConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-    )
-    BertModel(shape).save_pretrained(bare)
-    transformer = Transformer(str(bare))
-    SentenceTransformer(modules=[transformer, Pooling(16)]).save(str(folder))
 
 
 @pytest.fixture(scope="module")
