@@ -199,7 +199,8 @@ def _texts(values: Sequence[bytes]) -> list[str | None] | None:
 
 @lru_cache(maxsize=1024)
 def _seconds(us: int) -> int:
-    naive = moment(us).replace(tzinfo=None)
+    # Always down, also before 1970: no other line may look newer than the one with the exact age.
+    naive = moment(us).replace(tzinfo=None, microsecond=0)
     try:
         return int(naive.timestamp())
     except (OverflowError, ValueError, OSError):
