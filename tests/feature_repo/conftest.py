@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import postgres_server as postgres_program
 import pytest
 import redis_server as redis_program
 from tables_by_hand import configuration
@@ -76,3 +77,15 @@ def production(
     monkeypatch.setenv("OSTINATO_REGISTRY", f"sqlite:///{tmp_path}/registry.db")
     monkeypatch.setenv("OSTINATO_OFFLINE", str(tmp_path / "offline"))
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_program.Postgres]:
+    """One PostgreSQL for all tests of a worker; mark the test `needs_postgres`."""
+    if not postgres_program.programs() or postgres_program.account() == "":
+        pytest.skip(
+            "no PostgreSQL that can be started; install Debian's package postgresql (as root its "
+            "account `postgres` runs it)"
+        )
+    with postgres_program.postgres_server() as server:
+        yield server

@@ -56,10 +56,10 @@ class Postgres:
             for statement in statements:
                 session.execute(statement)
 
-    def database(self) -> str:
-        """Make an empty database; return its name."""
+    def database(self, like: str = "template1") -> str:
+        """Make a database, empty or like one that nobody is connected to; return its name."""
         name = f"registry_{secrets.token_hex(4)}"
-        self.run(f"CREATE DATABASE {name}")
+        self.run(f"CREATE DATABASE {name} TEMPLATE {like}")
         return name
 
 
@@ -73,7 +73,7 @@ def postgres_server() -> Iterator[Postgres]:
         free.bind(("127.0.0.1", 0))
         server = Postgres(free.getsockname()[1], secrets.token_hex(8))
     # Short: the path of a Unix socket may have a hundred characters.
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
         secret = folder / "password"
         secret.write_text(server.password)
@@ -81,9 +81,9 @@ def postgres_server() -> Iterator[Postgres]:
             for path in (folder, secret):
                 shutil.chown(path, runs_as["user"], runs_as["user"])
         data = folder / "data"
+        options = f"-U {server.user} -A scram-sha-256 -E UTF8 --locale C --no-sync".split()
         subprocess.run(
-            [home / "initdb", "-D", data, "-U", server.user, "-A", "scram-sha-256", "--no-sync"]
-            + ["--pwfile", secret, "-E", "UTF8", "--locale", "C"],
+            [home / "initdb", "-D", data, "--pwfile", secret, *options],
             check=True,
             capture_output=True,
             cwd=folder,
