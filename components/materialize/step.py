@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.boundary import running
+from components.boundary import Step, running
 from feature_repo.store import publish
 from recommender.features.build import build_dataset, catalogue_order
+from recommender.features.dataset import Dataset
+from recommender.features.expectations.judge import Judged, judge
+from recommender.features.expectations.profile import accept, baseline, features_version
+from recommender.features.expectations.report import HTML, write_reports
+from recommender.features.freshness import DATASET_FILE, Freshness, of_dataset
+from recommender.features.snapshots import KEYS, Snapshots
 from recommender.features.text import encode_items
-from recommender.files import read_json
+from recommender.files import read_json, write_json
 from recommender.privacy import pseudonyms
 from recommender.tables import Tables
 
@@ -17,8 +24,10 @@ from recommender.tables import Tables
 def run(config: str, run_id: str, clean: str, dataset: str) -> None:
     """Build the data set and publish the rehearsal features as of the candidate's test cut.
 
-    The data set is built first: what can't be split or encoded leaves the feature store alone.
-    Live features are never touched here; the deploy step publishes them after a promotion.
+    The data set is built first: what can't be split or encoded leaves the feature store alone, and
+    so do features that break a critical expectation. `features.html` and `features.json` are
+    written to the run's folder whatever the verdict. Live features are never touched here; the
+    deploy step publishes them after a promotion.
 
     Args:
         config: the configuration as JSON.
@@ -27,7 +36,8 @@ def run(config: str, run_id: str, clean: str, dataset: str) -> None:
         dataset: folder that gets the data set.
 
     Raises:
-        SystemExit: the tables can't be turned into features; the message says why.
+        SystemExit: the tables can't be turned into features, or the features break a critical
+            expectation; the message says why.
     """
     with running("materialize", config, run_id) as step:
         tree = step.config
@@ -37,7 +47,17 @@ def run(config: str, run_id: str, clean: str, dataset: str) -> None:
         built = build_dataset(tables, tree, text, pseudonyms(tree.paths.keys), version)
         built.write(Path(dataset))
         cut = built.folds[-1]
-        published = publish(tree, tables, cut.test_start, "rehearsal")
+        features = _Inspection(step, version)
+        published = publish(
+            tree,
+            tables,
+            cut.test_start,
+            "rehearsal",
+            data_version=version,
+            inspect=features.look,
+        )
+        features.accept(published.views)
+        _date(built, published.views, Path(dataset))
         step.summary |= {
             "data_version": version,
             "users": len(built.log.users),
@@ -57,6 +77,67 @@ def run(config: str, run_id: str, clean: str, dataset: str) -> None:
             },
             "warnings": list(text.warnings),
         }
+
+
+class _Inspection:
+    """Judges the snapshots of one run before they are published."""
+
+    def __init__(self, step: Step, data_version: str) -> None:
+        self._step = step
+        self._data_version = data_version
+        self._judged: Judged | None = None
+
+    def look(self, built: Snapshots) -> None:
+        """Judge snapshots and write the reports.
+
+        Raises:
+            DataQualityError: a critical expectation is broken.
+        """
+        tree = self._step.config
+        version = features_version(tree, self._data_version)
+        self._judged = judge(
+            built.tables,
+            KEYS,
+            built.as_of,
+            tree,
+            data_version=self._data_version,
+            now=datetime.now(UTC),
+            against=baseline(tree.paths.features, version),
+            pseudonym=pseudonyms(tree.paths.keys).of,
+        )
+        self._report(self._judged, ())
+        self._judged.sound(self._step.folder / HTML)
+
+    def accept(self, views: Sequence[Freshness]) -> None:
+        """Keep the profile for the next run's comparison; say in the reports what was published."""
+        if self._judged is not None:
+            self._report(self._judged, views)
+            accept(self._step.config.paths.features, self._judged.profile)
+
+    def _report(self, judged: Judged, views: Sequence[Freshness]) -> None:
+        page = write_reports(
+            judged,
+            self._step.folder,
+            name=self._step.config.name,
+            comparing=self._step.config.features.expectations.drift.compare,
+            published={each.view: each for each in views},
+        )
+        self._step.summary["features"] = {
+            "verdict": judged.verdict,
+            "expectations": len(judged.findings),
+            "passed": sum(found.passed for found in judged.findings),
+            "warned": [f"{found.view}: {found.name}" for found in judged.warnings],
+            "broken": [f"{found.view}: {found.name}" for found in judged.critical],
+            "against": judged.against.data_version if judged.against else None,
+            "report": str(page),
+        }
+
+
+def _date(built: Dataset, views: Sequence[Freshness], folder: Path) -> None:
+    """Note beside the data set how fresh it is; it travels with it to wherever it is trained on."""
+    newest = int(built.log.times.max()) if len(built.log) else None
+    dated = of_dataset(views, newest)
+    write_json(folder / DATASET_FILE, {each.view: each.to_dict() for each in dated})
 
 
 def _moment(ms: int) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from components.boundary import Step, running
+from recommender.config import Config
 from recommender.features.dataset import Dataset
+from recommender.features.freshness import must_be_fresh, read_of_dataset
 from recommender.training import curves
 from recommender.training.run import Trained, forget, train
+
+TRAINED_ON = ("user_sequence", "item_text")
+"""Views whose content is in a training data set."""
 
 
 def run(config: str, run_id: str, dataset: str, model: str) -> None:
@@ -23,9 +29,11 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         model: the folder that gets `candidate`, `folds/<i>` and `training.json`.
 
     Raises:
-        SystemExit: too little data, a loss that is not finite, an unreadable data set.
+        SystemExit: too little data, a loss that is not finite, an unreadable data set, or one that
+            is older than `features.freshness` allows.
     """
     with running("train", config, run_id) as step:
+        _must_be_fresh(Path(dataset), step.config)
         data = Dataset.read(Path(dataset))
         folder = Path(model)
         trained = []
@@ -41,6 +49,19 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         _summarise(step, trained, len(data.catalogue))
         for fold in data.folds:
             forget(data, fold, step.config)
+
+
+def _must_be_fresh(dataset: Path, config: Config) -> None:
+    """Refuse a data set that is too old: a retry days later, or a source that has stopped."""
+    must_be_fresh(
+        read_of_dataset(dataset),
+        TRAINED_ON,
+        config.features.freshness,
+        round(time.time() * 1000),
+        what=f"the features that {config.name} is to be trained on",
+        remedy="run the pipeline again, from ingest; if the data is no newer by then, see why the "
+        "source has stopped, or raise the limit",
+    )
 
 
 def _summarise(step: Step, trained: list[Trained], items: int) -> None:

@@ -26,6 +26,10 @@ class FeatureDriftLimits(Section):
     """Population stability index of a figure (a history's length, a vector's likeness to the mean
     …) over the bins of the last run. 0.1 is little, 0.25 is a change, 2 is another world."""
 
+    recency: AtMost = AtMost(warn=0.5, fail=None)
+    """The same index for figures that move with the clock: how long ago, and how much within a
+    window. A quiet weekend changes them for everybody, and nothing is wrong."""
+
     missing: AtMost = AtMost(warn=0.1, fail=0.5)
     """Change of a column's share of missing values, in either direction."""
 

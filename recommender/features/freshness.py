@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +18,13 @@ import pyarrow.compute as pc
 
 from recommender.config.freshness import FreshnessConfig
 from recommender.errors import FeatureError, StorageError
+from recommender.files import read_json
 
 EVENT_VIEWS = ("user_sequence", "user_activity", "user_behaviour", "item_trend")
 """Views that events go into; the others have no lag."""
+
+DATASET_FILE = "freshness.json"
+"""Beside a training data set: a record per view, as published when it was made."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,36 @@ def newest_event(sequences: pa.Table) -> int | None:
     """Return the time (UTC ms) of the newest event in a snapshot of `user_sequence`."""
     newest = pc.max(pc.list_flatten(sequences["times"])).as_py()
     return None if newest is None else int(newest)
+
+
+def of_dataset(views: Iterable[Freshness], newest_event_ms: int | None) -> list[Freshness]:
+    """Return the records of a training data set, which holds later events than its publication.
+
+    Args:
+        views: as they were published with it, as of the test cut.
+        newest_event_ms: time of the newest event in it.
+    """
+    return [
+        each
+        if each.newest_event_ms is None or newest_event_ms is None
+        else replace(each, newest_event_ms=newest_event_ms)
+        for each in views
+    ]
+
+
+def read_of_dataset(folder: Path) -> dict[str, Freshness]:
+    """Return the records beside a training data set; none where it has no such file.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    path = folder / DATASET_FILE
+    if not path.exists():
+        return {}
+    held = read_json(path)
+    if not isinstance(held, dict):
+        raise StorageError(f"{path} is not a record of freshness", "run the materialize step again")
+    return {view: Freshness.from_dict(each, str(path)) for view, each in held.items()}
 
 
 def published_now(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,14 @@ from recommender.features.expectations.columns import Floats
 _DAY_MS = 86_400_000
 _NOT_WATCHED = ("as_of", "event_timestamp", "created", "period_ms")
 """Columns that say when, not what: they move with the clock."""
+
+
+_WINDOW = re.compile(r"_\d+d$")
+
+
+def is_recency(figure: str) -> bool:
+    """Tell whether a figure moves with the clock, whatever people do."""
+    return figure.startswith(("days since", "days_since")) or bool(_WINDOW.search(figure))
 
 
 def figures(view: str, table: pa.Table, as_of_ms: int) -> Iterator[tuple[str, Floats]]:

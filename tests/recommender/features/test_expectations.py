@@ -249,6 +249,17 @@ def test_histories_cut_in_half_are_reported_and_collapsed_ones_stop_the_run(conf
     assert "then, 2 now" in stop.why
 
 
+def test_what_moves_with_the_clock_is_reported_and_stops_nobody(config):
+    before = user_activity(500)
+    quiet = replaced(before, "events_1d", [0] * 500)
+    quiet = replaced(quiet, "days_since_last", [9.0] * 500)
+    found = drifted(config, before, quiet, "user_activity")
+    assert found.verdict == "passed with warnings"
+    told = {f.name: f for f in found.warnings}
+    assert told.keys() == {"drift: events_1d", "drift: days_since_last"}
+    assert told["drift: events_1d"].setting == "features.expectations.drift.recency"
+
+
 def test_what_a_changed_setting_does_is_reported_and_stops_nobody(config):
     shorter = configuration(config.paths.root, features={"history_limit": 5})
     long = rng(1).integers(20, 100, 1000)
