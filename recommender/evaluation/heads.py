@@ -1,0 +1,152 @@
+"""How well a model tells what people do with an item that is put in front of them.
+
+Every event of the test window is a case: the item, the moment, and the history strictly before
+it. The event types are in the order of growing commitment, so the question about each type but
+the first is "does it go at least this far?" (a purchase is also a click). Beside the model stands
+what the item alone tells: the share of its earlier events that went as far, smoothed.
+
+Shape letters: N cases, A event types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.config.actions import ActionsConfig
+from recommender.evaluation.metrics.calibration import Reliability, reliability
+from recommender.evaluation.metrics.classification import (
+    Confusion,
+    auc,
+    confusion,
+    log_loss,
+    user_auc,
+)
+from recommender.features.dataset import Dataset
+from recommender.features.sequences import Histories
+from recommender.split import Fold
+
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+_BLOCK = 2048
+_STRENGTH = 20.0
+
+
+class ActionModel(Protocol):
+    """A model that knows what people do with items."""
+
+    def action_probabilities(
+        self, histories: Histories, items: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return how likely each event type is, (B, K, A)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Head:
+    """How well one event type is told from lesser ones.
+
+    Attributes:
+        event: the type; a case is positive if it went at least this far.
+        cases, positives: how many.
+        users: people behind them.
+        judged_users: of them, those with cases of both kinds, who alone tell of `user_auc`.
+        auc, user_auc, log_loss: see `metrics.classification`.
+        item_auc, item_user_auc, item_log_loss: the same of the item's own share.
+        decisions: at the share of positives as threshold.
+        curve: reliability, with the expected calibration error.
+    """
+
+    event: str
+    cases: int
+    positives: int
+    users: int
+    judged_users: int
+    auc: float
+    user_auc: float
+    log_loss: float
+    item_auc: float
+    item_user_auc: float
+    item_log_loss: float
+    decisions: Confusion
+    curve: Reliability
+
+
+def judge_heads(
+    model: ActionModel,
+    dataset: Dataset,
+    fold: Fold,
+    actions: ActionsConfig,
+    *,
+    history_limit: int,
+    most: int,
+    seed: int,
+) -> tuple[Head, ...]:
+    """Judge every event type but the least one; a type that all or no cases reach is left out.
+
+    Args:
+        model: trained on what lies before the fold's test window.
+        dataset: the log of all event types.
+        fold: the cut.
+        actions: the event types and which of them make history.
+        history_limit: most recent events of a history.
+        most: cases that are looked at; beyond it they are drawn at random.
+        seed: of that draw.
+    """
+    log = dataset.log
+    inside = np.flatnonzero((log.times >= fold.test_start) & (log.times < fold.test_end))
+    if len(inside) > most:
+        inside = np.sort(np.random.default_rng(seed).choice(inside, most, replace=False))
+    if not len(inside):
+        return ()
+    asked = log.of_types(actions.histories, actions)
+    users, times = log.user_of_event[inside], log.times[inside]
+    items, codes = log.items[inside].astype(np.int64), log.actions[inside].astype(np.int64)
+    parts = []
+    for start in range(0, len(inside), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        histories = asked.histories(users[rows], times[rows], history_limit)
+        parts.append(model.action_probabilities(histories, items[rows, None])[:, 0])
+    chances_NA = np.concatenate(parts).astype(np.float64)
+    known = log.before(fold.test_start)
+    found = []
+    for code in range(2, len(actions.types) + 1):
+        reached = codes >= code
+        if reached.all() or not reached.any():
+            continue
+        shares_I = _item_shares(known.items, known.actions >= code, len(dataset.catalogue))
+        chance = np.clip(chances_NA[:, code - 1 :].sum(axis=1), 0, 1)
+        found.append(_head(actions.types[code - 1], users, reached, chance, shares_I[items]))
+    return tuple(found)
+
+
+def _head(
+    event: str, users: NDArray[np.int64], reached: Bools, chance: Doubles, share: Doubles
+) -> Head:
+    grouped, by_item = user_auc(users, reached, chance), user_auc(users, reached, share)
+    return Head(
+        event=event,
+        cases=len(reached),
+        positives=int(reached.sum()),
+        users=len(np.unique(users)),
+        judged_users=len(grouped.users),
+        auc=auc(reached, chance),
+        user_auc=grouped.value,
+        log_loss=log_loss(reached, chance),
+        item_auc=auc(reached, share),
+        item_user_auc=by_item.value,
+        item_log_loss=log_loss(reached, share),
+        decisions=confusion(reached, chance, float(reached.mean())),
+        curve=reliability(reached, chance),
+    )
+
+
+def _item_shares(items: NDArray[np.int32], reached: Bools, count: int) -> Doubles:
+    """Return each item's share of events that went as far, drawn towards the overall one, (I,)."""
+    overall = float(reached.mean()) if len(reached) else 0.5
+    shown = np.bincount(items, minlength=count)
+    far = np.bincount(items, reached, minlength=count)
+    return np.asarray((far + _STRENGTH * overall) / (shown + _STRENGTH))
