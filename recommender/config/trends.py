@@ -58,8 +58,9 @@ class TrendsConfig(Section):
     a model) of their own. Also the most categories that are modelled. Bounds time, whatever the
     size of the catalogue."""
 
-    smoothing: float = Field(0.1, gt=0, le=1)
-    """Weight of the newest period in exponential smoothing."""
+    smoothing: float | None = Field(None, gt=0, lt=1)
+    """Weight of the newest period in exponential smoothing. Null: for shares, one of 0.01, 0.03,
+    0.1 and 0.2, whichever would have foretold them best in the past; for single series, 0.1."""
 
     ar_order: int = Field(7, ge=1, le=60)
     """Past periods that an AR reads."""
@@ -88,6 +89,11 @@ class TrendsConfig(Section):
     def periods_ahead(self) -> int:
         """The horizon, after the default."""
         return self.horizon or _HORIZONS[self.period]
+
+    @property
+    def weight(self) -> float:
+        """The weight of the newest period in the smoothing of a single series."""
+        return self.smoothing or 0.1
 
     @property
     def periods_back(self) -> int:

@@ -36,7 +36,8 @@ from recommender.evaluation.statistics import Intervals, PairedBootstrap
 from recommender.features.demand import Categories, Demand, category_demand, item_demand
 from recommender.features.forecasters import Forecaster, ForecastMethod, fit, forecast
 from recommender.features.sequences import EventLog, Ints
-from recommender.features.trends import SHARE, category_outlook, enough, shares
+from recommender.features.shares import SHARE, best_weight, shares
+from recommender.features.trends import category_outlook, enough
 from recommender.progress import Progress
 
 METHODS: tuple[ForecastMethod, ...] = (
@@ -123,8 +124,9 @@ def _groups(
         then = Categories(
             categories.demand.before(known.periods), categories.owners, categories.members
         )
-        pools = category_outlook(then, trends, trends.periods_ahead)
-        return shares(known, then, pools, trends).ahead[rows]
+        weight = trends.smoothing or best_weight(known, then)
+        pools = category_outlook(then, trends, weight, trends.periods_ahead)
+        return shares(known, then, pools, weight).ahead[rows]
 
     everything = len(categories.demand) - 1
     chosen: list[tuple[str, Demand, Ints, Shared | None]] = [

@@ -108,11 +108,11 @@ def _direct(
     if method == "seasonal-naive" and season:
         return np.resize(series[-season:], horizon)
     if method == "smoothing":
-        return np.full(horizon, running_level(series, trends.smoothing)[-1])
+        return np.full(horizon, running_level(series, trends.weight)[-1])
     if method == "ar":
         return _ar(series, horizon, trends.ar_order)
     if method == "decomposition":
-        parts = decompose(series, trends.season_lengths, trends.smoothing)
+        parts = decompose(series, trends.season_lengths, trends.weight)
         rest = _ar(parts.trend + parts.residual, horizon, trends.ar_order)
         return None if rest is None else rest + parts.season_ahead(horizon)
     return np.full(horizon, series[-1])  # naive; and any model of a series that never changes

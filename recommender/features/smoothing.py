@@ -15,6 +15,9 @@ import numpy as np
 
 from recommender.features.demand import Demand, Doubles
 
+# At most this many times the weights of a long series stand behind the common mean.
+_STRONGEST_PRIOR = 10.0
+
 
 def levels(demand: Demand, weight: float) -> Doubles:
     """Return the exponentially weighted mean of every series, (S,); 0 where it hasn't begun.
@@ -23,11 +26,37 @@ def levels(demand: Demand, weight: float) -> Doubles:
         demand: the series.
         weight: of the newest period, in (0, 1].
     """
-    mass = (1 - (1 - weight) ** demand.lengths) / weight
-    ages = demand.periods - 1 - demand.places
-    parts = demand.counts * (1 - weight) ** ages
-    sums = np.bincount(demand.owners, parts, minlength=len(demand))
+    sums, mass = _weighted(demand, weight)
     return np.divide(sums, mass, out=np.zeros(len(demand)), where=mass > 0)
+
+
+def shrunken_levels(demand: Demand, weight: float) -> Doubles:
+    """Return the levels drawn to the mean of all series, the more the less is known of one, (S,).
+
+    A series begins with demand, and one of a day would otherwise have the highest level of all.
+    Levels are taken as draws from a Gamma distribution and demand as Poisson around them; then the
+    expected level is (sum of weighted demand + k·mean) / (sum of weights + k), with k the mean over
+    the variance of the levels, by moments (Robbins 1956; Carlin & Louis 2000, Bayes and empirical
+    Bayes methods, §3.3). Series that haven't begun stay at 0.
+
+    Args:
+        demand: the series.
+        weight: of the newest period, in (0, 1].
+    """
+    sums, mass = _weighted(demand, weight)
+    begun = mass > 0
+    if not sums.any():
+        return np.zeros(len(demand))
+    level = np.divide(sums, mass, out=np.zeros(len(demand)), where=begun)
+    mean = sums.sum() / mass.sum()
+    square = (1 - weight) ** 2
+    squares = (1 - square**demand.lengths) / (1 - square)
+    noise = np.divide(level * squares, mass**2, out=np.zeros(len(demand)), where=begun)
+    spread = float(np.average((level - mean) ** 2 - noise, weights=mass))
+    strength = _STRONGEST_PRIOR / weight
+    if spread > 0:
+        strength = min(mean / spread, strength)
+    return np.where(begun, (sums + strength * mean) / (mass + strength), 0.0)
 
 
 def running_level(series: Doubles, weight: float) -> Doubles:
@@ -38,3 +67,11 @@ def running_level(series: Doubles, weight: float) -> Doubles:
         mass = mass * (1 - weight) + 1
         values[t] = total / mass
     return values
+
+
+def _weighted(demand: Demand, weight: float) -> tuple[Doubles, Doubles]:
+    """Return the weighted sum of each series' demand and the sum of its weights, (S,) each."""
+    ages = demand.periods - 1 - demand.places
+    parts = demand.counts * (1 - weight) ** ages
+    sums = np.bincount(demand.owners, parts, minlength=len(demand))
+    return sums, np.asarray((1 - (1 - weight) ** demand.lengths) / weight)

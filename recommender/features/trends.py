@@ -1,60 +1,29 @@
 """The trend of every item's demand: level, slope, season and what is to come.
 
-Items borrow strength from their category. A category (and all items together) has demand enough for
-a model of its own; an item's forecast is its share of that:
-
-    forecast_i(h) = level_i · F_c(h) / level_c
-
-with `level` the exponentially weighted mean of `recommender.features.smoothing`, the same for both,
-and F_c the category's forecast; an item in several categories takes the mean over them, an item in
-none follows all items together. In backtests on three data sets this beat models of single items,
-even for the most popular ones (docs/benchmarks.md), and for a catalogue of any size it costs a few
-sums. (Top-down forecasting by recent shares: Gross & Sohl 1990, Disaggregation methods to expedite
-product line forecasting.) The head is decomposed one by one, and may be modelled too.
+Categories, and all items together, have demand enough for models of their own; items follow them by
+their share (`recommender.features.shares`). The head is decomposed one by one, and may be modelled
+too (`features.trends.item_method`).
 
 Shape letters: I items, C categories and everything, H periods ahead.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from recommender.config import Config
 from recommender.config.trends import TrendsConfig
 from recommender.features.decomposition import decompose
-from recommender.features.demand import Categories, Demand, Doubles, category_demand, item_demand
+from recommender.features.demand import Categories, Demand, category_demand, item_demand
 from recommender.features.forecasters import forecast
 from recommender.features.sequences import EventLog, Ints
+from recommender.features.shares import SMOOTHING, Outlook, best_weight, shares
 from recommender.features.smoothing import levels
 from recommender.progress import track
 
-SHARE, SMOOTHING, NOTHING = "share", "smoothing", "none"
-
 _MIN_SHARE_OF_PERIODS = 0.25
 _MIN_PERIODS_WITH_DEMAND = 10
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What is known of series at a moment, and what is to come; all finite.
-
-    Attributes:
-        level: demand per period now, not negative, (S,).
-        slope: its change per period, (S,).
-        season: what the next period's season adds, (S,).
-        ahead: forecasts of the next periods, not negative, (S, H).
-        methods: how `ahead` was made, (S,) of text.
-    """
-
-    level: Doubles
-    slope: Doubles
-    season: Doubles
-    ahead: Doubles
-    methods: NDArray[np.object_]
 
 
 def item_trend(log: EventLog, items: pa.Table, config: Config, as_of: int) -> pa.Table:
@@ -108,13 +77,15 @@ def item_outlook(
 
 def outlook(demand: Demand, categories: Categories, trends: TrendsConfig, horizon: int) -> Outlook:
     """Return level, slope, season and forecasts of items from their series."""
-    pooled = shares(demand, categories, category_outlook(categories, trends, horizon), trends)
+    weight = trends.smoothing or best_weight(demand, categories)
+    pools = category_outlook(categories, trends, weight, horizon)
+    pooled = shares(demand, categories, pools, weight)
     head = busiest(demand, trends.head)
     level, slope, season = pooled.level.copy(), pooled.slope.copy(), pooled.season.copy()
     ahead, methods = pooled.ahead.copy(), pooled.methods.copy()
     for row in track(head, "find the trends of items") if len(head) else ():
         series = demand.series(int(row))
-        split = decompose(series, trends.season_lengths, trends.smoothing)
+        split = decompose(series, trends.season_lengths, trends.weight)
         level[row] = max(float(split.trend[-1]), 0.0)
         slope[row] = split.slope
         season[row] = split.season_ahead(1)[0]
@@ -125,14 +96,21 @@ def outlook(demand: Demand, categories: Categories, trends: TrendsConfig, horizo
     return Outlook(level, slope, season, ahead, methods)
 
 
-def category_outlook(categories: Categories, trends: TrendsConfig, horizon: int) -> Outlook:
+def category_outlook(
+    categories: Categories, trends: TrendsConfig, weight: float, horizon: int
+) -> Outlook:
     """Return level, slope, season and forecasts of the categories and, last, of everything.
 
-    `level` is the exponentially weighted mean here, which shares are taken of. Categories without
-    demand enough for a model have the method `smoothing`.
+    Categories without demand enough for a model have the method `smoothing`.
+
+    Args:
+        categories: their demand.
+        trends: the method.
+        weight: of the smoothing; `level`, which shares are taken of, is the smoothed mean here.
+        horizon: H.
     """
     demand = categories.demand
-    level = levels(demand, trends.smoothing)
+    level = levels(demand, weight)
     slope, season = np.zeros(len(demand)), np.zeros(len(demand))
     ahead = np.repeat(level[:, None], horizon, axis=1)
     methods = np.full(len(demand), SMOOTHING, object)
@@ -142,38 +120,10 @@ def category_outlook(categories: Categories, trends: TrendsConfig, horizon: int)
         series = demand.series(int(row))
         found = forecast(trends.category_method, series, horizon, trends)
         if found is not None:
-            split = decompose(series, trends.season_lengths, trends.smoothing)
+            split = decompose(series, trends.season_lengths, trends.weight)
             ahead[row], methods[row] = found, trends.category_method
             slope[row], season[row] = split.slope, split.season_ahead(1)[0]
     return Outlook(level, slope, season, ahead, methods)
-
-
-def shares(demand: Demand, categories: Categories, pools: Outlook, trends: TrendsConfig) -> Outlook:
-    """Let every item follow its categories by its share of their demand.
-
-    Args:
-        demand: of the items, (I,).
-        categories: which categories each item is in.
-        pools: of the categories and everything, (C,).
-        trends: the weight of the smoothing.
-    """
-    level = levels(demand, trends.smoothing)
-    live = (pools.methods != SMOOTHING) & (pools.level > 0)
-    scale = np.where(live, pools.level, 1.0)[:, None]
-    # Per unit of level: the forecasts, the slope and the season of each pool, (C, H + 2).
-    unit = np.hstack([pools.ahead, pools.slope[:, None], pools.season[:, None]]) / scale
-    unit[~live] = np.concatenate([np.ones(pools.ahead.shape[1]), [0.0, 0.0]])
-    used = live[categories.members]
-    owners = categories.owners[used]
-    count = np.bincount(owners, minlength=len(demand))
-    sums = np.zeros((len(demand), unit.shape[1]))
-    np.add.at(sums, owners, unit[categories.members[used]])
-    factors = np.where(count[:, None] > 0, sums / np.maximum(count, 1)[:, None], unit[-1])
-    follows = (count > 0) | live[-1]
-    methods = np.where(follows, SHARE, SMOOTHING).astype(object)
-    methods[demand.lengths == 0] = NOTHING
-    ahead = level[:, None] * factors[:, :-2]
-    return Outlook(level, level * factors[:, -2], level * factors[:, -1], ahead, methods)
 
 
 def busiest(demand: Demand, most: int) -> Ints:
