@@ -42,6 +42,8 @@ TOKEN_VARIABLE = "OSTINATO_ENCODER_TOKEN"  # noqa: S105 - a name, not the token
 MOST_BYTES = 4 * 2**20
 MOST_TEXTS = 256
 _TIMEOUT_S = 30.0
+_GRACE_S = 5
+"""For what is under way; also for idle TLS connections, which a client closes when it likes."""
 
 
 class _Asked(BaseModel):
@@ -193,7 +195,7 @@ def _question(body: bytes) -> Question:
 def _answer(encoder: LiveEncoder, texts: list[str], made: list[TextVector]) -> dict[str, Any]:
     tokens = np.array([each.tokens for each in made], np.int32)
     unknown = np.array([each.unknown for each in made], np.int32)
-    spoken = languages(texts, tokens[[bool(t) for t in texts]], unknown[[bool(t) for t in texts]])
+    spoken = languages(texts, tokens, unknown)
     return {
         "encoder": encoder.name,
         "texts": texts,
@@ -235,7 +237,7 @@ def main(arguments: list[str] | None = None) -> None:
         ssl_certfile=given.certificate,
         ssl_keyfile=given.key,
         log_level="warning",
-        timeout_graceful_shutdown=int(_TIMEOUT_S),
+        timeout_graceful_shutdown=_GRACE_S,
     )
 
 
