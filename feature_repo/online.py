@@ -1,29 +1,27 @@
-"""Reading the embedded online store without the Feast SDK: what the model server does.
+"""Reading the online store without the Feast SDK: what the model server does.
 
-One indexed read per question, from Feast's own tables; starts at once and reads, value for
-value, what the SDK would.
+One read per question, of the fields that are needed, from SQLite or Redis as the profile says;
+starts at once and reads, value for value, what the SDK would.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sqlite3
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from feature_repo.locations import online_db
-from feature_repo.sqlite import connect, readable, table
-from feature_repo.wire import decode_key, decode_value, encode_key
+from feature_repo.profile import Profile
+from feature_repo.stores import open_online
 from recommender.errors import FeatureError
 from recommender.workspace import Workspace
 
-_MOST_KEYS = 500
-"""Keys per query; SQLite's limit on variables is above it everywhere."""
+_HISTORY = ("item_ids", "actions", "times", "values", "as_of")
+"""What a model is asked with; a row holds more."""
+
+_WAIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -82,21 +80,27 @@ class OnlineFeatures:
     Args:
         paths: the workspace.
         project: Feast project (`feature_repo.store.project_name`).
+        profile: which stores are meant; by default what the environment says now.
+        wait_s: longest wait for an answer, where a server answers.
 
     Raises:
-        FeatureError: there is no store, it can't be read, or the project was never published.
+        ConfigError: the environment names no whole profile.
+        FeatureError: there is no store, it can't be read (a `StoreDownError` where it does not
+            answer), or the project was never published.
     """
 
-    def __init__(self, paths: Workspace, project: str) -> None:
-        self._path: Path = online_db(paths)
-        self._project = project
-        self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
-        found = self._query("SELECT name FROM sqlite_master WHERE name = ?", self._sequences)
-        if not found:
+    def __init__(
+        self,
+        paths: Workspace,
+        project: str,
+        profile: Profile | None = None,
+        wait_s: float = _WAIT_S,
+    ) -> None:
+        self._store = open_online(paths, project, profile, wait_s)
+        if "user_sequence" not in self._store.views():
+            self._store.close()
             raise FeatureError(
-                f"the feature store {self._path} has no project {project!r}",
+                f"the feature store has no project {project!r}",
                 "publish its features first: `ostinato run`",
             )
 
@@ -104,7 +108,7 @@ class OnlineFeatures:
         """Return a user's history, or None for a user without one.
 
         Raises:
-            FeatureError: the store can't be read.
+            FeatureError: the store can't be read, or the row is damaged.
         """
         return self.user_histories([user_id])[0]
 
@@ -112,80 +116,56 @@ class OnlineFeatures:
         """Return the histories of many users, in order; None for a user without one.
 
         Raises:
-            FeatureError: the store can't be read.
+            FeatureError: the store can't be read, or a row is damaged.
         """
-        return [
-            None
-            if row is None
-            else UserHistory(
-                tuple(row["item_ids"]),
-                tuple(row["actions"]),
-                tuple(row["times"]),
-                tuple(row["values"]),
-                int(row["as_of"]),
-            )
-            for row in self.rows("user_sequence", "user_id", user_ids)
-        ]
+        rows = self.rows("user_sequence", "user_id", user_ids, _HISTORY)
+        return [None if row is None else _history(row) for row in rows]
 
     def user_attributes(self, user_id: str) -> dict[str, str] | None:
         """Return what is known of a user besides events, or None for an unknown one."""
-        (row,) = self.rows("user_profile", "user_id", [user_id])
+        (row,) = self.rows("user_profile", "user_id", [user_id], ["attributes"])
         return None if row is None else json.loads(row["attributes"])
 
     def item_text(self, item_id: str) -> ItemText | None:
         """Return what is said about an item, or None for an unknown one."""
-        (row,) = self.rows("item_text", "item_id", [item_id])
+        names = list(ItemText.__dataclass_fields__)
+        (row,) = self.rows("item_text", "item_id", [item_id], names)
         return None if row is None else ItemText(**{**row, "vector": tuple(row["vector"])})
 
     def item_attributes(self, item_id: str) -> ItemAttributes | None:
         """Return an item's plain attributes, or None for an unknown one."""
-        (row,) = self.rows("item_attributes", "item_id", [item_id])
+        names = list(ItemAttributes.__dataclass_fields__)
+        (row,) = self.rows("item_attributes", "item_id", [item_id], names)
         if row is None:
             return None
         price = row["price"]
-        # A null of a numeric column passes through pandas on its way here and may be NaN.
+        # Feast's own writer makes NaN of a null number: it passes through pandas on its way.
         known = price is not None and not math.isnan(price)
         return ItemAttributes(tuple(row["categories"]), row["brand"], price if known else None)
 
     def users(self) -> list[str]:
         """Return the ids of all users who have a history, sorted."""
-        # The key of the table is (entity_key, feature_name): one feature finds each user once.
-        rows = self._query(
-            f"SELECT entity_key FROM {table(self._project, 'user_sequence')} "  # noqa: S608
-            "WHERE feature_name = 'as_of'"
-        )
-        return sorted(decode_key(bytes(key)) for (key,) in rows)
+        return sorted(set(self._store.ids("user_sequence")))
 
-    def rows(self, view: str, key: str, ids: Iterable[str]) -> list[dict[str, Any] | None]:
+    def rows(
+        self, view: str, key: str, ids: Iterable[str], features: Sequence[str] | None = None
+    ) -> list[dict[str, Any] | None]:
         """Return the features of a view by name, one dictionary per id; None for an unknown id.
 
         Args:
             view: name of the feature view.
             key: its join key.
             ids: values of the join key.
+            features: names of those that are read; all by default.
 
         Raises:
             FeatureError: the store can't be read, or lacks this view.
         """
-        keys = [encode_key(key, each) for each in ids]
-        found: dict[bytes, dict[str, Any]] = {}
-        for start in range(0, len(keys), _MOST_KEYS):
-            part = keys[start : start + _MOST_KEYS]
-            rows = self._query(
-                f"SELECT entity_key, feature_name, value FROM {table(self._project, view)} "  # noqa: S608
-                f"WHERE entity_key IN ({','.join('?' * len(part))})",
-                *part,
-            )
-            for entity, feature, value in rows:
-                found.setdefault(bytes(entity), {})[feature] = decode_value(value)
-        return [found.get(each) for each in keys]
+        return self._store.rows(view, key, list(ids), features)
 
     def close(self) -> None:
         """Close every connection; the reader can't be used any more."""
-        with self._lock:
-            for store in self._opened:
-                store.close()
-            self._opened.clear()
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -198,30 +178,22 @@ class OnlineFeatures:
     ) -> None:
         self.close()
 
-    @property
-    def _sequences(self) -> str:
-        return f"{self._project}_user_sequence"
 
-    def _query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with readable(self._path):
-            return self._store().execute(statement, values).fetchall()
+def _history(row: dict[str, Any]) -> UserHistory | None:
+    """Return the history of a row; None where its lists are null.
 
-    def _store(self) -> sqlite3.Connection:
-        """Return this thread's own connection: readers don't wait for each other.
-
-        It is opened anew when another file has taken the store's place: an open connection
-        would go on reading the one that was moved away.
-        """
-        try:
-            found = self._path.stat()
-        except OSError:
-            self._local.file = None
-            return connect(self._path)  # says that there is none, and what to do
-        file = (found.st_dev, found.st_ino)
-        if getattr(self._local, "file", None) != file:
-            self._local.store = connect(self._path)
-            self._local.file = file
-            with self._lock:
-                self._opened.append(self._local.store)
-        store: sqlite3.Connection = self._local.store
-        return store
+    Raises:
+        FeatureError: the lists aren't parallel, so they can't belong together.
+    """
+    lists = [row[name] for name in _HISTORY[:4]]
+    if all(each is None for each in lists):
+        return None
+    lengths = [-1 if each is None else len(each) for each in lists]
+    if len(set(lengths)) > 1 or row["as_of"] is None:
+        told = ", ".join(f"{n} {name}" for n, name in zip(lengths, _HISTORY, strict=False))
+        raise FeatureError(
+            f"the stored history of a user is damaged: {told.replace('-1', 'no')}",
+            "publish features again",
+        )
+    items, actions, times, values = map(tuple, lists)
+    return UserHistory(items, actions, times, values, int(row["as_of"]))

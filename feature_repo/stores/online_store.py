@@ -119,9 +119,9 @@ class OnlineStore(Protocol):
                 without which they are taken as made at their `event_timestamp`.
             merge: called with (snapshot row, stored row) where the stored one is newer by
                 `event_timestamp` or not older by `created` (an update, say); what it returns is
-                written. Without it such a snapshot row is left out as stale. With it, only
-                one whose `created` is before that of the snapshot on which the stored row stands
-                is stale. It may be called more than once for a row. See `replace`.
+                written, as made now. Without it such a snapshot row is left out as stale. With
+                it, only one whose `created` is before that of the snapshot on which the stored
+                row stands is stale. It may be called more than once for a row. See `replace`.
 
         Raises:
             FeatureError: the store can't be written, or a row has no id or no moment, a list

@@ -25,6 +25,7 @@ from feature_repo.stores.rows import (
     checked,
     decoded,
     judge,
+    made_now,
     prepared,
 )
 from feature_repo.stores.stamps import Stamp, microseconds
@@ -351,7 +352,7 @@ def _merging(
             return _LEAVE
         if held is None or stamp is None or verdict.put:
             return {name: each[index] for name, each in rows.values.items()}, new
-        row = merge(rows.row(index), decoded(held, stamp))
+        row = made_now(merge(rows.row(index), decoded(held, stamp)))
         return prepared(view, rows.ids[index], row, kinds, new.created)
 
     return change

@@ -81,11 +81,19 @@ def judge(stamps: Sequence[Stamp], stored: Sequence[Stamp | None], merge: Merge 
                 put.append(index)
         elif old.base > new.created:
             continue
-        elif old.event > new.event or old.created >= new.created:
+        elif old != new and (old.event > new.event or old.created >= new.created):
             merged.append(index)
         else:
             put.append(index)
     return Verdict(put, merged, len(stamps) - len(put) - len(merged))
+
+
+def made_now(row: Row) -> Row:
+    """Return a merged row without the `created` of either, so that it is taken as made now.
+
+    Two rows of equal age are taken as the same one, which a merged row and its snapshot aren't.
+    """
+    return {name: value for name, value in row.items() if name != CREATED}
 
 
 def prepared(

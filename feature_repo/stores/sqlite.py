@@ -21,6 +21,7 @@ from feature_repo.stores.rows import (
     checked,
     decoded,
     judge,
+    made_now,
     prepared,
 )
 from feature_repo.stores.sqlite_layout import (
@@ -88,7 +89,10 @@ class SqliteStore:
         for some in chunks(keys):
             statement = f"{start}({marks(some)}){named}"
             for entity, feature, value in self._read(statement, *some, *(features or ())):
-                found.setdefault(entity, {})[feature] = decode_value(value)
+                row = found.get(entity)
+                if row is None:
+                    row = found[entity] = dict.fromkeys(features or ())
+                row[feature] = decode_value(value)
         return [found.get(each) for each in keys]
 
     def ids(self, view: str) -> Iterator[str]:
@@ -238,7 +242,7 @@ class SqliteStore:
             held = self._stored(store, view, [rows.keys[index] for index in verdict.merged])
             for index in verdict.merged:
                 key = rows.keys[index]
-                row = merge(rows.row(index), decoded(held.values[key], held.stamps[key]))
+                row = made_now(merge(rows.row(index), decoded(held.values[key], held.stamps[key])))
                 new, age = prepared(view, rows.ids[index], row, kinds, rows.stamps[index].created)
                 store.executemany(upsert(self._project, view), lines(key, new, min(kinds), age))
         count = len(verdict.put) + len(verdict.merged)
