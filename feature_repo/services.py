@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from feast import FeatureService, FeatureView, OnDemandFeatureView
 
 from feature_repo.entities import OWNER
@@ -25,9 +27,10 @@ def services(
     about_users = [views["user_activity"], views["user_profile"], at_request["user_recency"]]
     about_items = [
         views["item_attributes"],
-        *([views["item_trend"]] if "item_trend" in views else []),
+        # Without its as_of: a service can't hold two features of one name.
+        views["item_trend"][["level", "slope", "season", "forecast", "method"]],
         at_request["item_relative_price"],
-        *([at_request["item_demand_lift"]] if "item_demand_lift" in at_request else []),
+        at_request["item_demand_lift"],
     ]
     made = (
         _service(
@@ -53,7 +56,7 @@ def services(
     return {service.name: service for service in made}
 
 
-def _service(name: str, features: list[object], description: str, read: str) -> FeatureService:
+def _service(name: str, features: list[Any], description: str, read: str) -> FeatureService:
     return FeatureService(
         name=name,
         features=features,

@@ -9,6 +9,7 @@ from feast import FeatureView
 from feature_repo.choices import Choices
 from feature_repo.views.item_attributes import item_attributes
 from feature_repo.views.item_text import item_text
+from feature_repo.views.item_trend import item_trend
 from feature_repo.views.user_activity import user_activity
 from feature_repo.views.user_behaviour import user_behaviour
 from feature_repo.views.user_profile import user_profile
@@ -32,6 +33,7 @@ def views(folder: str | Path, choices: Choices = _NONE) -> dict[str, FeatureView
         user_activity(location, choices),
         item_text(location, choices),
         item_attributes(location),
+        item_trend(location),
         *([user_behaviour(location)] if choices.behaviour else []),
     ]
     return {view.name: view for view in made}

@@ -49,6 +49,15 @@ def views_at_request(views: dict[str, FeatureView]) -> dict[str, OnDemandFeature
             "An item's price divided by the median of its category; null where either is unknown.",
             {"personal_data": "no"},
         ),
+        _view(
+            "item_demand_lift",
+            [views["item_trend"][["level", "forecast"]]],
+            "demand_lift",
+            demand_lift,
+            "By which share the next period's forecast demand is above the item's level; null "
+            "where there is no demand to compare with.",
+            {"personal_data": "no"},
+        ),
     ]
     return {view.name: view for view in made}
 

@@ -18,9 +18,21 @@ def item_trend(location: str) -> FeatureView:
         schema=[
             Field(name="level", dtype=Float64, description="Demand per period, without season."),
             Field(name="slope", dtype=Float64, description="Change of the level per period."),
-            Field(name="season", dtype=Float64, description="What the season adds next period."),
-            Field(name="forecast", dtype=Float64, description="Demand in the next period."),
-            Field(name="method", dtype=String, description="Which model forecast it."),
+            Field(
+                name="season",
+                dtype=Float64,
+                description="What its season adds to the period that is running at as_of.",
+            ),
+            Field(
+                name="forecast",
+                dtype=Float64,
+                description="Demand in the period that is running at as_of.",
+            ),
+            Field(
+                name="method",
+                dtype=String,
+                description="What forecast it; none: nothing is known of this item.",
+            ),
             Field(name="period_ms", dtype=Int64, description="Length of a period."),
             Field(
                 name="as_of",
@@ -29,8 +41,8 @@ def item_trend(location: str) -> FeatureView:
             ),
         ],
         source=snapshot("item_trend", location),
-        description="Demand for an item: level, slope, season and the forecast of the next "
-        "period. No rows where the log is too short.",
+        description="Demand for an item, of the successes of everybody: level, slope, season and "
+        "the forecast, from whole periods that ended by the snapshot's moment.",
         tags={"personal_data": "no"},
         owner=OWNER,
     )

@@ -26,6 +26,7 @@ from recommender.features.item_text import item_text
 from recommender.features.latest import sequences, stamped
 from recommender.features.prices import category_prices
 from recommender.features.text import TextVectors
+from recommender.features.trends import item_trend
 from recommender.tables import Tables
 
 __all__ = ["KEYS", "VIEWS", "Snapshots", "sequences", "snapshots", "up_to_now"]
@@ -33,6 +34,7 @@ __all__ = ["KEYS", "VIEWS", "Snapshots", "sequences", "snapshots", "up_to_now"]
 VIEWS = (
     "item_text",
     "item_attributes",
+    "item_trend",
     "user_profile",
     "user_activity",
     "user_behaviour",
@@ -44,6 +46,7 @@ the items of the others. `user_behaviour` is made only where the configuration a
 KEYS = {
     "item_text": "item_id",
     "item_attributes": "item_id",
+    "item_trend": "item_id",
     "user_profile": "user_id",
     "user_activity": "user_id",
     "user_behaviour": "user_id",
@@ -98,16 +101,15 @@ def snapshots(
     """
     items = catalogue_order(tables.items)
     history = history_log(tables, config, event_ids=True)
+    # Counting needs no ids, and texts are slow to carry along.
+    counted = replace(history, event_ids=None)
     built = {
         "item_text": item_text(items, text),
         "item_attributes": _item_attributes(items),
+        "item_trend": item_trend(counted, items, config, as_of),
         "user_profile": _user_profile(tables.users),
         "user_activity": activity(
-            # Counting needs no ids, and texts are slow to carry along.
-            replace(history, event_ids=None),
-            config.actions,
-            config.features.activity.windows_days,
-            as_of,
+            counted, config.actions, config.features.activity.windows_days, as_of
         ),
         "user_sequence": sequences(
             history,

@@ -168,6 +168,10 @@ def test_a_service_can_be_asked_for_by_its_name(config):
     assert (answer["events_total"], answer["events_1d"], answer["events_7d"]) == (2, 0, 2)
     assert answer["days_since_last_event"] == (2 * day + 1) / day
     assert answer["relative_price"] == 3.0
+    # One purchase of a in six days: something is expected, and more than nothing is usual.
+    assert answer["forecast"] > 0
+    assert answer["demand_lift"] == pytest.approx(answer["forecast"] / answer["level"] - 1)
     stranger = asked("unified_v1_context", user_id="nobody", item_id="none", now_ms=now)
     assert stranger["days_since_last_event"] is None
     assert stranger["relative_price"] is None
+    assert stranger["demand_lift"] is None
