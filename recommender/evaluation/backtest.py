@@ -54,7 +54,8 @@ METHODS: tuple[ForecastMethod, ...] = (
 _DIGITS = 9
 _SEASONS_BEFORE, _PERIODS_BEFORE, _LEAST_ORIGINS = 4, 24, 2
 
-Shared = Callable[[Demand, Ints], Doubles]
+Shared = Callable[[Ints, Ints], Doubles]
+"""Takes items (rows) and origins; returns their forecasts by shares, (S, K, H)."""
 
 
 def backtest(log: EventLog, items: pa.Table, config: Config, until: int) -> BacktestFacts:
@@ -119,41 +120,49 @@ def _groups(
     trends: TrendsConfig,
 ) -> list[tuple[str, Demand, Ints, Shared | None]]:
     """Choose the series, by what was known at the first origin."""
+    sums, everything = categories.demand, len(categories.demand) - 1
 
-    def share(known: Demand, rows: Ints) -> Doubles:
-        then = Categories(
-            categories.demand.before(known.periods), categories.owners, categories.members
-        )
-        weight = trends.smoothing or best_weight(known, then)
-        pools = category_outlook(then, trends, weight, trends.periods_ahead)
-        return shares(known, then, pools, weight).ahead[rows]
+    def share(rows: Ints, origins: Ints) -> Doubles:
+        return shared_forecasts(demand, categories, rows, origins, trends)
 
-    everything = len(categories.demand) - 1
     chosen: list[tuple[str, Demand, Ints, Shared | None]] = [
-        ("items", demand, _spread(demand, np.arange(len(demand)), first, settings.items), share),
-        (
-            "categories",
-            categories.demand,
-            _spread(categories.demand, np.arange(everything), first, settings.categories),
-            None,
-        ),
-        (
-            "all items together",
-            categories.demand,
-            _spread(categories.demand, np.array([everything]), first, 1),
-            None,
-        ),
+        ("items", demand, spread(demand, np.arange(len(demand)), first, settings.items), share),
+        ("categories", sums, spread(sums, np.arange(everything), first, settings.categories), None),
+        ("all items together", sums, spread(sums, np.array([everything]), first, 1), None),
     ]
     return [group for group in chosen if len(group[2])]
 
 
-def _spread(demand: Demand, rows: Ints, first: int, most: int) -> Ints:
-    """Return at most `most` rows fit for a model at the first origin, evenly spread by demand."""
+def spread(demand: Demand, rows: Ints, first: int, most: int) -> Ints:
+    """Choose series from the most to the least popular, by what was known at the first origin.
+
+    Args:
+        demand: the series on the whole grid.
+        rows: to choose from; those without demand enough for a model are left out.
+        first: the first origin, a period of the grid.
+        most: at most this many are chosen, evenly spread over their order by demand.
+    """
     known = demand.before(first)
     fit_for = enough(known, rows[known.lengths[rows] >= _PERIODS_BEFORE])
     ordered = fit_for[np.argsort(-known.totals[fit_for], kind="stable")]
     places = np.linspace(0, len(ordered) - 1, min(most, len(ordered))).round().astype(np.int64)
     return np.asarray(ordered[places])
+
+
+def shared_forecasts(
+    demand: Demand, categories: Categories, rows: Ints, origins: Ints, trends: TrendsConfig
+) -> Doubles:
+    """Forecast some items by their shares from every origin, (S, K, H)."""
+    made = []
+    for origin in origins:
+        known = demand.before(int(origin))
+        pooled = Categories(
+            categories.demand.before(int(origin)), categories.owners, categories.members
+        )
+        weight = trends.smoothing or best_weight(known, pooled)
+        pools = category_outlook(pooled, trends, weight, trends.periods_ahead)
+        made.append(shares(known, pooled, pools, weight).ahead[rows])
+    return np.stack(made, axis=1)
 
 
 def forecasts(
@@ -216,7 +225,7 @@ def _measure(
         if replaced < len(rows) * len(origins):
             found[method] = np.stack([ahead for ahead, _ in parts]), replaced
     if share is not None:
-        found[SHARE] = np.stack([share(past, rows) for past in known], axis=1), 0
+        found[SHARE] = share(rows, origins), 0
     values_SM3 = np.stack(
         [errors(truth_SKH, ahead, scale_SK) for ahead, _ in found.values()], axis=1
     )

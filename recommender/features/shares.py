@@ -2,12 +2,12 @@
 
     forecast_i(h) = level_i · F_c(h) / level_c
 
-with `level` the smoothed demand of `recommender.features.smoothing`, of one weight for all (and, for
-items, drawn to their mean), and F_c the category's forecast. An item in several categories takes the
-mean over them; an item in none, or in one without demand enough for a model, follows all items
-together. (Top-down forecasting by recent shares: Gross & Sohl 1990, Disaggregation methods to
-expedite product line forecasting.) In backtests this beat models of single items, even for the most popular ones
-(docs/benchmarks.md), and for a catalogue of any size it costs a few sums.
+with `level` the smoothed demand of `recommender.features.smoothing`, of one weight for all (and,
+for items, drawn to their mean), and F_c the category's forecast. An item in several categories
+takes the mean over them; an item in none, or in one without demand enough for a model, follows all
+items together. (Top-down forecasting by recent shares: Gross & Sohl 1990, Disaggregation methods to
+expedite product line forecasting.) In backtests this beat models of single items, even for the most
+popular ones (docs/benchmarks.md), and for a catalogue of any size it costs a few sums.
 
 Shape letters: S series, I items, C categories and everything, T periods, H periods ahead.
 """
