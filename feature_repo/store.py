@@ -109,7 +109,7 @@ def publish(
     started = time.monotonic()
     project, paths = project_name(config, lane), config.paths
     # The whole work takes turns: a snapshot that was read earlier must not come after a later one.
-    with _alone(paths):
+    with taking_turns(paths):
         # Before any event is read: what arrives from now on may be missing from the snapshot.
         created = datetime.now(UTC)
         landed = 0
@@ -221,7 +221,7 @@ def _none(schema: pa.Schema) -> pa.RecordBatch:
 
 
 @contextmanager
-def _alone(paths: Workspace) -> Iterator[None]:
+def taking_turns(paths: Workspace) -> Iterator[None]:
     """Let one publication into a workspace at a time; the others wait."""
     paths.features.mkdir(parents=True, exist_ok=True)
     with (paths.features / "publish.lock").open("w") as lock:

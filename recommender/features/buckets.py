@@ -108,7 +108,7 @@ def parts(events: Events, rows: int = ROWS) -> Iterator[pa.Table]:
         yield from (needed.slice(start, rows) for start in range(0, events.num_rows, rows))
         return
     for path in paths_of(events):
-        with readable(path), pq.ParquetFile(path, memory_map=True) as file:
+        with readable(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(rows, columns=list(COLUMNS)):
                 yield pa.Table.from_batches([batch]).select(COLUMNS)
 
