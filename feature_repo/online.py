@@ -97,7 +97,12 @@ class OnlineFeatures:
         wait_s: float = _WAIT_S,
     ) -> None:
         self._store = open_online(paths, project, profile, wait_s)
-        if "user_sequence" not in self._store.views():
+        try:
+            known = self._store.views()
+        except FeatureError:
+            self._store.close()
+            raise
+        if "user_sequence" not in known:
             self._store.close()
             raise FeatureError(
                 f"the feature store has no project {project!r}",

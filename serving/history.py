@@ -15,17 +15,23 @@ logger = logging.getLogger("ostinato.history")
 class StoreHistories:
     """Reads histories of one Feast project; safe to share between threads.
 
-    A store that isn't there when the server starts is looked for again with every read: whoever
-    asks meanwhile is answered without a history and told so.
+    Which store that is, the environment says (`feature_repo/profile.py`). One that isn't there
+    when the server starts is looked for again with every read, and one that goes away in between
+    is found again by itself: whoever asks meanwhile is answered without a history and told so.
 
     Args:
-        paths: the workspace that holds the online store.
+        paths: the workspace; holds the online store where the profile is embedded.
         project: the Feast project: live features, or the rehearsal's.
+        wait_s: longest wait for a connection and for an answer; a thread is not kept longer.
+
+    Raises:
+        ConfigError: the environment names no whole profile; no waiting mends that.
     """
 
-    def __init__(self, paths: Workspace, project: str) -> None:
+    def __init__(self, paths: Workspace, project: str, wait_s: float = 5.0) -> None:
         self._paths = paths
         self._project = project
+        self._wait_s = wait_s
         self._features: OnlineFeatures | None = None
         try:
             self._open()
@@ -36,7 +42,7 @@ class StoreHistories:
         """Return a user's history, oldest first; None if the user is not known.
 
         Raises:
-            FeatureError: the store can't be read.
+            FeatureError: the store can't be read; a `StoreDownError` where it does not answer.
         """
         history = self._open().user_history(user_id)
         if history is None:
@@ -46,5 +52,5 @@ class StoreHistories:
     def _open(self) -> OnlineFeatures:
         # Two threads may both open it; one of the two is dropped, which does no harm.
         if self._features is None:
-            self._features = OnlineFeatures(self._paths, self._project)
+            self._features = OnlineFeatures(self._paths, self._project, wait_s=self._wait_s)
         return self._features
