@@ -17,6 +17,7 @@ import yaml
 from recommender.config import Config
 from recommender.errors import ServingError
 from recommender.files import atomic_file
+from serving.freshness import limits_of
 
 FORMAT = "ostinato"
 IMAGE = "ostinato-serve"
@@ -112,7 +113,7 @@ def write(path: Path, documents: list[dict[str, Any]]) -> None:
 def _container(config: Config, version: str, project: str, image: str) -> Any:
     from kubernetes import client
 
-    name = config.serving.name
+    name, limits = config.serving.name, limits_of(config, project)
     # KServe's own /v2/health/ready is 200 even if the model is not.
     ready = client.V1HTTPGetAction(path=f"/v2/models/{name}/ready", port=HTTP_PORT)
     alive = client.V1HTTPGetAction(path="/v2/health/live", port=HTTP_PORT)
@@ -125,6 +126,7 @@ def _container(config: Config, version: str, project: str, image: str) -> Any:
             *("--model", "/mnt/models", "--version", version, "--name", name),
             *("--workspace", _WORKSPACE, "--project", project),
             *("--read-deadline-s", str(config.serving.read_deadline_s)),
+            *(["--freshness", limits.model_dump_json()] if limits.limited else []),
             *("--host", "0.0.0.0"),  # noqa: S104 a pod's own network
             *("--port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),
         ],

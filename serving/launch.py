@@ -13,6 +13,7 @@ import httpx
 from recommender.config import Config
 from recommender.workspace import Workspace
 from serving import processes, routes
+from serving.freshness import limits_of, require_fresh
 from serving.ports import can_bind
 from serving.processes import Command, Server
 
@@ -37,6 +38,7 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
     Raises:
         ServingError: it did not become ready (the model is broken or tampered with, say); its
             last lines are quoted and nothing of it is left.
+        FeatureError: the live features are older than `features.freshness` allows.
     """
     paths, serving = config.paths, config.serving
     name = f"{project}-{version}"
@@ -46,11 +48,16 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
         *("--workspace", str(paths.root), "--project", project),
         *("--read-deadline-s", str(serving.read_deadline_s)),
     ]
+    limits = limits_of(config, project)
+    if limits.limited:
+        arguments += ["--freshness", limits.model_dump_json()]
     command = Command(name, "model", "serving.server", arguments, ready, version, project)
     with _alone(paths):
-        return _found(paths, command) or processes.start(
-            paths, command, host=serving.host, timeout_s=serving.start_timeout_s
-        )
+        if server := _found(paths, command):
+            return server
+        # Before the start: a model is not to blame for features that are too old.
+        require_fresh(paths, project, limits)
+        return processes.start(paths, command, host=serving.host, timeout_s=serving.start_timeout_s)
 
 
 def router(config: Config) -> Server:

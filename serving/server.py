@@ -1,8 +1,9 @@
 """One model version behind KServe's model server: `python -m serving.server --help`.
 
 The process says "ready" (`/v2/models/<name>/ready`) only after the version's signature and every
-file's hash were verified, the model was loaded and warmed up. If any of that fails it ends with
-one clear message and exit code 1. SIGTERM: no new connections; what is under way is answered.
+file's hash were verified, the model was loaded and warmed up. If any of that fails, or the features
+that it reads are older than their limits, it ends with one clear message and exit code 1. SIGTERM:
+no new connections; what is under way is answered.
 
 `/v2/health/ready` is KServe's and says nothing about the model; probe the model's own.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from recommender.errors import UserError
 from recommender.workspace import Workspace
+from serving.freshness import limits_from_json, require_fresh
 
 if TYPE_CHECKING:
     from serving.predictor import Predictor
@@ -36,11 +38,18 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault(variable, "1")
     _configure_logging()
     try:
+        limits = limits_from_json(given.freshness)
+        require_fresh(Workspace(given.workspace.absolute()), given.project, limits)
         predictor = _predictor(given)
         predictor.load()
     except UserError as error:
         raise SystemExit(f"serving {given.version or given.model}: {error}") from None
+    from feature_repo.freshness import place_of
+    from feature_repo.freshness_metrics import register
     from serving.kserve_server import BoundServer
+
+    # Shown at /metrics with KServe's own, and worked out at every scrape.
+    register(place_of(Workspace(given.workspace.absolute()), given.project), given.project, limits)
 
     BoundServer(
         host=given.host,
@@ -60,7 +69,7 @@ def _predictor(given: argparse.Namespace) -> Predictor:
         given.model.absolute(),
         given.version,
         paths.keys,
-        StoreHistories(paths, given.project),
+        StoreHistories(paths, given.project, given.read_deadline_s),
         given.read_deadline_s,
     )
 
@@ -78,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="for HTTP")
     parser.add_argument("--grpc-port", type=int, help="for gRPC; without it there is none")
     parser.add_argument("--read-deadline-s", type=float, default=0.5, help="wait for a history")
+    parser.add_argument(
+        "--freshness", default="{}", help="limits as JSON (`features.freshness`); default: none"
+    )
     return parser
 
 

@@ -10,10 +10,12 @@ from enum import StrEnum
 from feature_repo.locations import Lane, project_name
 from recommender.config import Config
 from recommender.errors import FeatureError
+from recommender.features.expectations.sound import require_sound
 from recommender.features.snapshots import up_to_now
 from recommender.privacy import pseudonyms
 from recommender.registry import Registry
 from recommender.tables import Tables
+from serving.freshness import is_stale
 from serving.rollout.baseline import register_baseline
 from serving.rollout.engine import Engine
 from serving.rollout.heldout import HeldOutUser, held_out
@@ -84,7 +86,7 @@ def release(
     target = LocalTarget(
         config, registry, project_name(config, "live"), project_name(config, "rehearsal")
     )
-    publish = _once(lambda: _publish(config, tables, up_to_now(tables), "live"))
+    publish = _once(lambda: _publish(config, tables, up_to_now(tables), "live", data_version))
     rollouts = rollouts_of(config)
     engine = Engine(target, registry, rollouts, config.rollout, publish, run_id)
     users = held_out(tables, config, fold, pseudonyms(config.paths.keys))
@@ -97,7 +99,8 @@ def release(
             publish()
             target.prepare(champion)
             registry.promote(champion, run_id=run_id, reason="the first champion: popularity")
-        if champion == version or not _as_of(config, "live", users):
+        # What is too old to be served is published anew, before anything is started on it.
+        if champion == version or not _as_of(config, "live", users) or _is_stale(config):
             publish()
         engine.serve(champion)
         state = None
@@ -106,7 +109,7 @@ def release(
         elif champion != version:
             if _as_of(config, "rehearsal", users) != {fold.test_start}:
                 # Another run came in between, or the version is one of an earlier run.
-                _publish(config, tables, fold.test_start, "rehearsal")
+                _publish(config, tables, fold.test_start, "rehearsal", data_version)
             arms = {champion: Arm.STABLE, version: Arm.CANDIDATE}
             state = engine.run(version, champion, Replay(config, users, target.url, arms))
         return _told(state, version, champion, target.url, users)
@@ -137,10 +140,21 @@ def _as_of(config: Config, lane: Lane, users: tuple[HeldOutUser, ...]) -> set[in
     return {history.as_of_ms for history in found if history is not None}
 
 
-def _publish(config: Config, tables: Tables, as_of_ms: int, lane: Lane) -> None:
+def _is_stale(config: Config) -> bool:
+    return is_stale(config.paths, project_name(config, "live"), config.features.freshness)
+
+
+def _publish(config: Config, tables: Tables, as_of_ms: int, lane: Lane, data_version: str) -> None:
     from feature_repo.store import publish
 
-    told = publish(config, tables, as_of_ms, lane)
+    told = publish(
+        config,
+        tables,
+        as_of_ms,
+        lane,
+        data_version=data_version,
+        inspect=lambda built: require_sound(built, config, data_version),
+    )
     logger.info("published %s users' features to %s", told.users, told.project)
 
 
