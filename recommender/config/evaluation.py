@@ -6,7 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from recommender.config.off_policy import OffPolicyConfig
 from recommender.config.section import Section
+from recommender.config.slices import SlicesConfig
 
 PRIMARY = "ndcg@10"
 """The metric that the gate reads."""
@@ -111,6 +113,12 @@ class EvaluationConfig(Section):
 
     block_mb: int = Field(128, ge=1)
     """Memory for one block of scores; bounds the step's memory whatever the catalogue's size."""
+
+    slices: SlicesConfig = SlicesConfig()
+    """By what people and items are grouped, and how far groups may lie apart."""
+
+    off_policy: OffPolicyConfig = OffPolicyConfig()
+    """When a log may speak about another policy."""
 
     gate: GateConfig = GateConfig()
     """What a candidate must show."""

@@ -95,13 +95,33 @@ def build_dataset(
         raise FeatureError(
             f"{len(text.vectors)} text vectors for {items.num_rows} items", "encode this catalogue"
         )
-    log = event_log(tables, config)
+    log = EventLog.build(
+        tables.events,
+        Catalogue(tuple(items["item_id"].to_pylist())),
+        config.actions,
+        exposures=True,
+    )
     history = log.of_types(config.actions.histories, config.actions)
+    hidden = replace(log, users=pseudonyms.of_all(log.users))
     return Dataset(
-        log=replace(log, users=pseudonyms.of_all(log.users)),
+        log=hidden,
         items=items,
         text=text.vectors,
         folds=cut(history.times, config.split),
         data_version=data_version,
         encoder=text.encoder,
+        attributes=_attributes(tables.users, log.users, hidden.users, config),
     )
+
+
+def _attributes(
+    people: pa.Table, users: tuple[str, ...], hidden: tuple[str, ...], config: Config
+) -> pa.Table | None:
+    """Return the attributes that evaluation groups people by, and no other: they may identify."""
+    wanted = config.evaluation.slices.attributes
+    if not wanted:
+        return None
+    known = dict(zip(people["user_id"].to_pylist(), people["attributes"].to_pylist(), strict=True))
+    rows = [dict(known.get(user) or ()) for user in users]
+    columns = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in wanted}
+    return pa.table({"user": pa.array(hidden, pa.string()), **columns})

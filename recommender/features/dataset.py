@@ -1,7 +1,9 @@
 """What training and evaluation read: the event log, the catalogue, text vectors and the folds.
 
-A folder of four files: `log.parquet` (users as pseudonyms), `items.parquet` (row order = tensor
-order), `text.safetensors` (`vectors`, items × encoder width) and `dataset.json`.
+A folder: `log.parquet` (users as pseudonyms; `position` and `propensity` where they were logged),
+`items.parquet` (row order = tensor order), `text.safetensors` (`vectors`, items × encoder width),
+`attributes.parquet` (what people are grouped by, where the configuration asks for it) and
+`dataset.json`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from recommender.errors import StorageError
-from recommender.features.sequences import Catalogue, EventLog
+from recommender.features.sequences import Catalogue, EventLog, Exposures
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.split import Fold
 
@@ -33,6 +36,7 @@ class Dataset:
         folds: the cuts of time, the candidate's last.
         data_version: of the canonical tables.
         encoder: name and revision of the text encoder.
+        attributes: column `user` and one per attribute that evaluation groups people by.
     """
 
     log: EventLog
@@ -41,6 +45,7 @@ class Dataset:
     folds: tuple[Fold, ...]
     data_version: str
     encoder: str
+    attributes: pa.Table | None = None
 
     @property
     def catalogue(self) -> Catalogue:
@@ -68,7 +73,15 @@ class Dataset:
                     "value": log.values,
                 }
             )
+            if log.exposures is not None:
+                table = table.append_column("position", pa.array(log.exposures.positions))
+                chances = pa.array(log.exposures.propensities)
+                table = table.append_column("propensity", chances)
             pq.write_table(table, temporary / "log.parquet", compression="zstd")
+            if self.attributes is not None:
+                # Only of people who are in the log: who was taken out of it is taken out here.
+                mine = pc.is_in(self.attributes["user"], pa.array(log.users, pa.string()))
+                pq.write_table(self.attributes.filter(mine), temporary / "attributes.parquet")
             pq.write_table(self.items, temporary / "items.parquet", compression="zstd")
             save_file({"vectors": np.ascontiguousarray(self.text)}, temporary / "text.safetensors")
             described: dict[str, Any] = {
@@ -89,9 +102,9 @@ class Dataset:
         """
         described = read_json(folder / "dataset.json")
         try:
-            table = pq.read_table(
-                folder / "log.parquet", columns=["item", "action", "time", "value"]
-            )
+            table = pq.read_table(folder / "log.parquet")
+            attributes = folder / "attributes.parquet"
+            people = pq.read_table(attributes) if attributes.exists() else None
             items = pq.read_table(folder / "items.parquet")
             text = load_file(folder / "text.safetensors")["vectors"]
         except Exception as error:
@@ -105,6 +118,9 @@ class Dataset:
             table["action"].to_numpy(),
             table["time"].to_numpy(),
             table["value"].to_numpy(),
+            exposures=Exposures(table["position"].to_numpy(), table["propensity"].to_numpy())
+            if "propensity" in table.column_names
+            else None,
         )
         folds = tuple(Fold(**fold) for fold in described["folds"])
-        return cls(log, items, text, folds, described["data_version"], described["encoder"])
+        return cls(log, items, text, folds, described["data_version"], described["encoder"], people)

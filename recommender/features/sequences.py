@@ -126,6 +126,33 @@ class Histories:
 
 
 @dataclass(frozen=True)
+class Exposures:
+    """How items came to be in front of users: what off-policy evaluation weighs.
+
+    Attributes:
+        positions: place in the list, 1 …; 0 where it was not logged, (E,).
+        propensities: with which probability the policy showed the item there; NaN where that
+            was not logged, (E,).
+    """
+
+    positions: NDArray[np.int32]
+    propensities: NDArray[np.float64]
+
+    @classmethod
+    def build(cls, events: pa.Table, rows: Ints) -> Exposures | None:
+        """Read them from canonical events in the given order; None if no event has any."""
+        if events["propensity"].null_count == len(events):
+            return None
+        places = events["position"].fill_null(0).to_numpy()
+        chances = events["propensity"].to_numpy(zero_copy_only=False)
+        return cls(places[rows].astype(np.int32), chances[rows].astype(np.float64))
+
+    def where(self, keep: NDArray[np.bool_]) -> Exposures:
+        """Return those of some events."""
+        return Exposures(self.positions[keep], self.propensities[keep])
+
+
+@dataclass(frozen=True)
 class EventLog:
     """Events sorted by (user, time, event id), as parallel arrays.
 
@@ -133,6 +160,7 @@ class EventLog:
         users: ids in the order of `offsets`, (U,).
         offsets: user u's events are `[offsets[u], offsets[u + 1])`, (U + 1,) int64.
         items, actions, times, values, event_ids: as in `Histories`, (E,).
+        exposures: how each item came to be in front of the user, if the log carries that.
     """
 
     users: tuple[str, ...]
@@ -142,6 +170,7 @@ class EventLog:
     times: Ints
     values: NDArray[np.float32]
     event_ids: pa.Array | None = None
+    exposures: Exposures | None = None
 
     @classmethod
     def build(
@@ -151,6 +180,7 @@ class EventLog:
         actions: ActionsConfig,
         *,
         event_ids: bool = False,
+        exposures: bool = False,
     ) -> EventLog:
         """Sort canonical events into a log.
 
@@ -159,6 +189,7 @@ class EventLog:
             catalogue: the items; every event's item must be among them.
             actions: the event types; every event's type must be among them.
             event_ids: whether the log carries the ids of its events.
+            exposures: whether it carries how items came to be in front of users.
 
         Raises:
             FeatureError: an event names an item or a type that isn't known, or has no user or
@@ -190,6 +221,7 @@ class EventLog:
             events["time"].cast(pa.int64()).to_numpy()[rows],
             values[rows].astype(np.float32),
             taken(events["event_id"], rows) if event_ids else None,
+            Exposures.build(events, rows) if exposures else None,
         )
 
     def __len__(self) -> int:
@@ -213,6 +245,7 @@ class EventLog:
             self.times[keep],
             self.values[keep],
             None if self.event_ids is None else self.event_ids.filter(pa.array(keep)),
+            None if self.exposures is None else self.exposures.where(keep),
         )
 
     def of_types(self, names: Iterable[str], actions: ActionsConfig) -> EventLog:
