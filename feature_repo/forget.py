@@ -75,7 +75,7 @@ def erase_offline(paths: Workspace, profile: Profile, person: Person) -> Removed
     done = _erase_folder(paths.features / "offline", person)
     for path in files_of(paths.features / "rejected"):
         # A consumer may be appending to it.
-        if lines := texts.erase_lines(path, person, texts.empty_record):
+        if lines := texts.erase_records(path, person):
             done += Removed(lines, 1)
     if profile.offline is None:
         return done

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -97,16 +98,19 @@ def count(value: Any, person: Person) -> int:
     return pruned(value, person)[1]
 
 
+def line_names(line: str, person: Person) -> bool:
+    """Tell whether a JSON line, or the torn half of one, names the person."""
+    if not line.strip():
+        return False
+    try:
+        return count(json.loads(line), person) > 0
+    except ValueError:  # of a writer that was killed
+        return person.is_in_text(line)
+
+
 def pruned_lines(text: str, person: Person) -> tuple[str, int]:
     """Return JSON lines without the records about the person, and how many those were."""
-    kept, removed = [], 0
-    for line in text.splitlines(keepends=True):
-        try:
-            found = count(json.loads(line), person) if line.strip() else 0
-        except ValueError:  # the half line of a writer that was killed
-            found = int(person.is_in_text(line))
-        if found:
-            removed += 1
-        else:
-            kept.append(line)
-    return "".join(kept), removed
+    # Texts may hold other signs that Python, but not JSON lines, takes for ends of lines.
+    lines = list(io.StringIO(text))
+    kept = [line for line in lines if not line_names(line, person)]
+    return "".join(kept), len(lines) - len(kept)

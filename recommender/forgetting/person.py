@@ -68,7 +68,7 @@ OTHER_NAMES = frozenset(
 """Columns and keys that hold no user ids, so that an equal text there means something else."""
 
 _PEOPLE = re.compile(r"user|customer|visitor|person|entity", re.IGNORECASE)
-_CALLED = r"(?i:\b(?:user|customer|visitor|person)s?(?:[ _-]?ids?)?)[^0-9A-Za-z]{1,6}"
+_CALLED = r"(?i:\b(?:user|customer|visitor|person)s?(?:[ _-]?ids?)?)[^0-9A-Za-z]{1,8}"
 # What may not touch an id that stands by itself. A full stop ends a sentence, or joins two parts.
 _BEFORE, _AFTER = r"(?<![\w@+-])(?<!\w\.)", r"(?![\w@+-])(?!\.\w)"
 _SHORT = 4

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recommender.errors import StorageError
-from recommender.forgetting.documents import BLANK
+from recommender.forgetting.documents import BLANK, line_names
 from recommender.forgetting.person import Person
 
 _PIECE = re.compile(r"[^<>]+")
@@ -32,36 +32,39 @@ def without_in_page(page: str, person: Person) -> tuple[str, int]:
     return _PIECE.sub(blank, page), removed
 
 
-def hashes(length: int) -> bytes:
-    """Return what stands for a line of a log."""
-    return b"#" * length
-
-
-def empty_record(length: int) -> bytes:
-    """Return what stands for a JSON line, itself one."""
-    return b"{}".ljust(length)
-
-
-def erase_lines(path: Path, person: Person, filler: Callable[[int], bytes] = hashes) -> int:
-    """Overwrite the lines that name the person, in place, without changing a file's length.
+def erase_lines(path: Path, person: Person) -> int:
+    """Overwrite the lines of a log that name the person, in place; its length stays.
 
     In place, because a server may have the file open and go on writing where it was.
-
-    Args:
-        path: of the file.
-        person: who is to be forgotten.
-        filler: returns what stands for a line of so many bytes.
 
     Raises:
         StorageError: the file can't be written.
     """
-    text = path.read_bytes()
+    return _overwrite(
+        path, lambda line: person.is_in_bytes(line, binary=False), lambda size: b"#" * size
+    )
+
+
+def erase_records(path: Path, person: Person) -> int:
+    """Overwrite the JSON lines that name the person by empty records, in place, like a log's.
+
+    Raises:
+        StorageError: the file can't be written.
+    """
+    return _overwrite(
+        path,
+        lambda line: line_names(line.decode("utf-8", "surrogateescape"), person),
+        lambda size: b"{}".ljust(size),
+    )
+
+
+def _overwrite(path: Path, named: Callable[[bytes], bool], filler: Callable[[int], bytes]) -> int:
     removed, start = 0, 0
     try:
         with path.open("r+b") as stream:
-            for line in text.splitlines(keepends=True):
+            for line in path.read_bytes().splitlines(keepends=True):
                 body = line.rstrip(b"\r\n")
-                if person.is_in_bytes(body, binary=False):
+                if named(body):
                     stream.seek(start)
                     stream.write(filler(len(body)))
                     removed += 1
