@@ -120,10 +120,11 @@ def test_nothing_planted_at_or_after_the_cut_changes_what_is_published(make_conf
     users = {user: {} for user in ("u1", "u2", "new")}
     seen = []
     for events in (past, past + future):
-        config = make_config()
+        config = make_config(features={"text": {"threads": 1, "behaviour": True}})
         publish(config, tables(events, ITEMS, users), cut, "rehearsal")
         project = project_name(config, "rehearsal")
         folder = offline_folder(config.paths.features, project)
+        # All views, those that a configuration has to ask for included.
         offline = [pq.read_table(folder / f"{view}.parquet").drop("created") for view in VIEWS]
         with OnlineFeatures(config.paths, project) as store:
             online = [repr(each) for each in store.user_histories(["u1", "u2", "new"])]
