@@ -27,6 +27,7 @@ from recommender.evaluation.evidence import (
     ChampionFacts,
     Evidence,
     FoldFacts,
+    LanguageFacts,
     SetFacts,
 )
 from recommender.evaluation.freeze import freeze
@@ -129,6 +130,15 @@ def assess(
         systems=tuple(systems),
         comparisons=tuple(found for panel in panels for found in panel.comparisons),
         champion=facts,
+        languages=tuple(
+            LanguageFacts(
+                name=each.name,
+                items=each.texts,
+                unknown_rate=each.unknown_rate,
+                reported=each.known,
+            )
+            for each in dataset.languages
+        ),
         backtest=backtest(dataset.log, dataset.items, config, dataset.folds[-1].test_end)
         if settings.backtest
         else None,

@@ -96,6 +96,23 @@ class ChampionFacts(Record):
     identical: Literal["bytes", "lists"] | None
 
 
+class LanguageFacts(Record):
+    """A language of the catalogue, and whether quality in it means anything.
+
+    Attributes:
+        name: see `recommender.features.language.Language`.
+        items: with text in it.
+        unknown_rate: share of their tokens that the text encoder doesn't know.
+        reported: whether the encoder knows the language; quality in one that it doesn't know is
+            not reported, because what would be judged is the encoder.
+    """
+
+    name: str
+    items: int
+    unknown_rate: float
+    reported: bool
+
+
 class Evidence(Record):
     """Everything that the gate judges and the report shows.
 
@@ -120,6 +137,7 @@ class Evidence(Record):
     champion: ChampionFacts | None
     backtest: BacktestFacts | None = None
     forecast_popularity: Comparison | None = None
+    languages: tuple[LanguageFacts, ...] = ()
 
     def system(self, name: str) -> System | None:
         """Return a system by its name, if it was measured."""

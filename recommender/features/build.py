@@ -111,6 +111,7 @@ def build_dataset(
         data_version=data_version,
         encoder=text.encoder,
         attributes=_attributes(tables.users, log.users, hidden.users, config),
+        languages=text.languages,
     )
 
 

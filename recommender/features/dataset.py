@@ -8,7 +8,7 @@ A folder: `log.parquet` (users as pseudonyms; `position` and `propensity` where 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from recommender.errors import StorageError
+from recommender.features.language import Language
 from recommender.features.sequences import Catalogue, EventLog, Exposures
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.split import Fold
@@ -37,6 +38,7 @@ class Dataset:
         data_version: of the canonical tables.
         encoder: name and revision of the text encoder.
         attributes: column `user` and one per attribute that evaluation groups people by.
+        languages: of the catalogue, and how much of each the text encoder knows.
     """
 
     log: EventLog
@@ -46,6 +48,7 @@ class Dataset:
     data_version: str
     encoder: str
     attributes: pa.Table | None = None
+    languages: tuple[Language, ...] = ()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -90,6 +93,7 @@ class Dataset:
                 "folds": [fold.to_dict() for fold in self.folds],
                 "data_version": self.data_version,
                 "encoder": self.encoder,
+                "languages": [asdict(each) for each in self.languages],
             }
             write_json(temporary / "dataset.json", described)
 
@@ -123,4 +127,13 @@ class Dataset:
             else None,
         )
         folds = tuple(Fold(**fold) for fold in described["folds"])
-        return cls(log, items, text, folds, described["data_version"], described["encoder"], people)
+        return cls(
+            log,
+            items,
+            text,
+            folds,
+            described["data_version"],
+            described["encoder"],
+            people,
+            tuple(Language(**each) for each in described.get("languages", ())),
+        )
