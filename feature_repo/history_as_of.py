@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_repo.freshness import place_of, read
 from feature_repo.locations import Lane, project_name
 from feature_repo.profile import read_profile
 from feature_repo.queries import Answer, UserFeatures, activity_of, history_of, unknown_user
@@ -75,13 +76,12 @@ def user_as_of(config: Config, user_id: str, as_of_ms: int, lane: Lane = "live")
         StorageError: the data can't be read.
     """
     data = accepted_data(config)
-    events = _events_of(config, user_id, data.tables.events, lane)
+    events = _events_of(config, user_id, data.tables, lane)
     profile = _attributes(data.tables.users, user_id)
     if not events.num_rows and profile is None:
         everybody = pc.unique(data.tables.users["user_id"])
         raise unknown_user(user_id, everybody.to_pylist())
-    # A streamed event may be about an item that the catalogue doesn't have yet; the online row
-    # holds it too.
+    # A streamed event may be about an item that the catalogue doesn't have yet.
     ids = sorted({*data.tables.items["item_id"].to_pylist(), *events["item_id"].to_pylist()})
     log = EventLog.build(events, Catalogue(tuple(ids)), config.actions, event_ids=True)
     history = log.of_types(config.actions.histories, config.actions)
@@ -101,19 +101,34 @@ def user_as_of(config: Config, user_id: str, as_of_ms: int, lane: Lane = "live")
     )
 
 
-def _events_of(config: Config, user_id: str, accepted: pa.Table, lane: Lane) -> pa.Table:
-    """Return a user's events, from data and stream; of one that is in both, the data's."""
+def _events_of(config: Config, user_id: str, data: Tables, lane: Lane) -> pa.Table:
+    """Return a user's events, from data and stream; of one that is in both, the data's.
+
+    The rules are those of the online row. A streamed event whose item the catalogue lacks waits:
+    it is shown until the next publication, and again once the item has come.
+    """
     from feature_repo.stream.landing import Landing
 
+    accepted = data.events
     theirs = accepted.filter(pc.equal(accepted["user_id"], user_id))
     project = project_name(config, lane)
     location = read_profile().offline_location(config.paths.features, project)
-    landed = Landing(location).read().events.select(EVENTS.names)
+    landed = Landing(location).read().events
     landed = landed.filter(pc.equal(landed["user_id"], user_id))
     known_type = pc.is_in(landed["event"], pa.array(config.actions.types, pa.string()))
     again = pc.is_in(landed["event_id"], accepted["event_id"].combine_chunks())
-    streamed = landed.filter(pc.and_(known_type, pc.invert(again)))
-    return pa.concat_tables([theirs, streamed.cast(theirs.schema)])
+    known_item = pc.is_in(landed["item_id"], data.items["item_id"].combine_chunks())
+    since = pc.greater_equal(landed["arrival"].cast(pa.int64()), _published_from(config, project))
+    streamed = landed.filter(
+        pc.and_(pc.and_(known_type, pc.invert(again)), pc.or_(known_item, since))
+    )
+    return pa.concat_tables([theirs, streamed.select(EVENTS.names).cast(theirs.schema)])
+
+
+def _published_from(config: Config, project: str) -> int:
+    """Return from which arrival on streamed events lie on top of the last publication, UTC ms."""
+    record = read(place_of(config.paths, project)).get("user_sequence")
+    return (record and record.read_ms) or 0
 
 
 def _attributes(users: pa.Table, user_id: str) -> dict[str, str] | None:

@@ -200,6 +200,7 @@ class _Bringing:
             round(seconds, 3),
             self.data_version,
             newest,
+            read_ms=int(self.created.timestamp() * 1000),
         )
         record(place_of(self.config.paths, self.store.project), [known])
 

@@ -40,6 +40,8 @@ class Freshness:
         data_version: of the canonical tables; "" where they had none.
         newest_event_ms: time of the newest event in it; None for a view without events.
         arrived_ms: when the last streamed event changed it; None if none did.
+        read_ms: when the reading of what was published began: streamed events that arrived from
+            then on were kept on top of it. None where nobody noted it.
     """
 
     view: str
@@ -50,6 +52,7 @@ class Freshness:
     data_version: str = ""
     newest_event_ms: int | None = None
     arrived_ms: int | None = None
+    read_ms: int | None = None
 
     @property
     def changed_ms(self) -> int:
@@ -135,37 +138,6 @@ def read_of_dataset(folder: Path) -> dict[str, Freshness]:
     if not isinstance(held, dict):
         raise StorageError(f"{path} is not a record of freshness", "run the materialize step again")
     return {view: Freshness.from_dict(each, str(path)) for view, each in held.items()}
-
-
-def published_now(
-    tables: Mapping[str, pa.Table],
-    as_of_ms: int,
-    data_version: str,
-    seconds: Mapping[str, float],
-    now_ms: int,
-) -> tuple[Freshness, ...]:
-    """Return the records of views that have just been published.
-
-    Args:
-        tables: their snapshots, `user_sequence` among them.
-        as_of_ms: of the snapshots, UTC milliseconds.
-        data_version: of the canonical tables; "" where they had none.
-        seconds: that each view took.
-        now_ms: UTC milliseconds.
-    """
-    newest = newest_event(tables["user_sequence"])
-    return tuple(
-        Freshness(
-            view=view,
-            as_of_ms=as_of_ms,
-            published_ms=now_ms,
-            rows=table.num_rows,
-            seconds=round(seconds.get(view, 0.0), 3),
-            data_version=data_version,
-            newest_event_ms=newest if view in EVENT_VIEWS else None,
-        )
-        for view, table in tables.items()
-    )
 
 
 def too_old(

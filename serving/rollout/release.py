@@ -11,7 +11,6 @@ from feature_repo.locations import Lane, project_name
 from recommender.config import Config
 from recommender.errors import FeatureError
 from recommender.features.expectations.sound import require_sound
-from recommender.features.snapshots import up_to_now
 from recommender.privacy import pseudonyms
 from recommender.registry import Registry
 from recommender.tables import Tables
@@ -86,7 +85,8 @@ def release(
     target = LocalTarget(
         config, registry, project_name(config, "live"), project_name(config, "rehearsal")
     )
-    publish = _once(lambda: _publish(config, tables, up_to_now(tables), "live", data_version))
+    # As of None: just after the last event, those included that have been streamed since.
+    publish = _once(lambda: _publish(config, tables, None, "live", data_version))
     rollouts = rollouts_of(config)
     engine = Engine(target, registry, rollouts, config.rollout, publish, run_id)
     users = held_out(tables, config, fold, pseudonyms(config.paths.keys))
@@ -144,7 +144,9 @@ def _is_stale(config: Config) -> bool:
     return is_stale(config.paths, project_name(config, "live"), config.features.freshness)
 
 
-def _publish(config: Config, tables: Tables, as_of_ms: int, lane: Lane, data_version: str) -> None:
+def _publish(
+    config: Config, tables: Tables, as_of_ms: int | None, lane: Lane, data_version: str
+) -> None:
     from feature_repo.store import publish
 
     told = publish(
