@@ -7,6 +7,7 @@ same for all views of a log that fits into memory.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -26,13 +27,16 @@ from feature_repo.profile import read_profile
 from feature_repo.store import taking_turns
 from feature_repo.stores import open_online
 from feature_repo.stores.online_store import Written, replace
+from feature_repo.stores.stamps import moment
 from recommender.config import Config
 from recommender.errors import FeatureError
+from recommender.features.buckets import parts, paths_of
 from recommender.features.build import catalogue_order
 from recommender.features.freshness import Freshness
 from recommender.features.snapshots import KEYS
 from recommender.features.streaming_build import BATCH_ROWS, Wanted, latest_sequences
 from recommender.storage import is_s3
+from recommender.tables import EVENTS
 
 
 @dataclass
@@ -86,9 +90,9 @@ def publish_log(
 ) -> PublishedLog:
     """Publish everybody's sequence as of a moment, in bounded memory.
 
-    Only `user_sequence` is touched. In the live lane what has been streamed since this began stays
-    on top of the snapshot. Feast's own record of materializations is left alone; the freshness of
-    the view is recorded.
+    Only `user_sequence` is touched. In the live lane the snapshot holds what has landed from the
+    stream, and what arrives from now on stays on top of it. Feast's own record of materializations
+    is left alone; the freshness of the view is recorded.
 
     Args:
         config: the whole configuration; `features.build` says on which engine.
@@ -104,8 +108,11 @@ def publish_log(
         StorageError: a file can't be read, or the disk is full. What was published is still there.
     """
     project, paths, view = project_name(config, lane), config.paths, STREAMED
-    with taking_turns(paths):
+    live = lane == "live"
+    with taking_turns(paths), tempfile.TemporaryDirectory() as scratch:
         started, created = time.monotonic(), datetime.now(UTC)
+        if live:
+            events, created = _with_landed(config, events, items, created, Path(scratch))
         wanted = Wanted.by(config, catalogue_order(items), as_of_ms, created)
         location = read_profile().offline_location(paths.features, project)
         counted = Counted()
@@ -113,7 +120,6 @@ def publish_log(
         snapshot = write_snapshot_batches(location, view, counted.passing(built))
         half = time.monotonic()
         limit = config.features.history_limit
-        live = lane == "live"
         merge = merge_of(view, limit) if live else None
         remainder = remainder_of(view, limit, created) if live else None
         with closing(open_online(paths, project)) as online:
@@ -131,6 +137,38 @@ def publish_log(
         fresh = Freshness(view, as_of_ms, now_ms(), counted.users, *told)
         record(place_of(paths, project), [fresh])
     return PublishedLog(counted.users, counted.events, written, removed, half - started, seconds)
+
+
+def _with_landed(
+    config: Config,
+    events: Path | Sequence[Path],
+    items: pa.Table,
+    created: datetime,
+    scratch: Path,
+) -> tuple[Path | Sequence[Path], datetime]:
+    """Add a file of the streamed events that the log does not hold; return also the watermark.
+
+    As in `feature_repo.stream.union` the log's own copy of an event wins, and an event waits for
+    its item.
+    """
+    from feature_repo.stream.opening import landing_of
+
+    landed = landing_of(config).read()
+    new = landed.events.select(EVENTS.names)
+    if not new.num_rows:
+        return events, created
+    ids = new["event_id"].combine_chunks()
+    held = [
+        part["event_id"].filter(pc.is_in(part["event_id"], value_set=ids))
+        for part in parts(events, columns=["event_id"])
+    ]
+    known = pa.chunked_array([chunk for each in held for chunk in each.chunks], pa.string())
+    typed = pc.is_in(new["event"], pa.array(config.actions.types, pa.string()))
+    sold = pc.is_in(new["item_id"], items["item_id"].combine_chunks())
+    fresh = pc.and_not(pc.and_(typed, sold), pc.is_in(new["event_id"], known.combine_chunks()))
+    path = scratch / "landed.parquet"
+    pq.write_table(new.filter(fresh).cast(EVENTS), path)
+    return [*paths_of(events), path], min(created, moment(landed.read_ms * 1000))
 
 
 def _read(snapshot: str) -> Iterator[pa.RecordBatch]:

@@ -97,20 +97,20 @@ def paths_of(events: Path | Sequence[Path]) -> list[Path]:
     return [events] if isinstance(events, Path) else list(events)
 
 
-def parts(events: Events, rows: int = ROWS) -> Iterator[pa.Table]:
-    """Yield a log in parts of at most so many rows, with the columns that sequences need.
+def parts(events: Events, rows: int = ROWS, columns: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
+    """Yield a log in parts of at most so many rows, by default with what sequences need.
 
     Raises:
         StorageError: a file is missing or damaged, or lacks a column.
     """
     if isinstance(events, pa.Table):
-        needed = events.select(COLUMNS)
+        needed = events.select(columns)
         yield from (needed.slice(start, rows) for start in range(0, events.num_rows, rows))
         return
     for path in paths_of(events):
         with readable(path), pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(rows, columns=list(COLUMNS)):
-                yield pa.Table.from_batches([batch]).select(COLUMNS)
+            for batch in file.iter_batches(rows, columns=list(columns)):
+                yield pa.Table.from_batches([batch]).select(columns)
 
 
 def whole(events: Events) -> pa.Table:
