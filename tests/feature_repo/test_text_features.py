@@ -1,4 +1,4 @@
-"""Text through Feast: encoders side by side, behaviour in words, similar items by stored vectors."""
+"""Text through Feast: several encoders, behaviour in words, similar items by stored vectors."""
 
 from __future__ import annotations
 
