@@ -25,6 +25,8 @@ from recommender.features.build import catalogue_order, history_log
 from recommender.features.item_text import item_text
 from recommender.features.latest import sequences, stamped
 from recommender.features.prices import category_prices
+from recommender.features.sequences import EventLog
+from recommender.features.streaming_build import Wanted, latest_sequences
 from recommender.features.text import TextVectors
 from recommender.features.trends import item_trend
 from recommender.tables import Tables
@@ -111,18 +113,29 @@ def snapshots(
         "user_activity": activity(
             counted, config.actions, config.features.activity.windows_days, as_of
         ),
-        "user_sequence": sequences(
-            history,
-            items["item_id"],
-            config.actions.types,
-            as_of,
-            config.features.history_limit,
-        ),
+        "user_sequence": _user_sequence(history, tables.events, items, config, as_of, created),
     }
     if config.features.text.behaviour:
         built["user_behaviour"], _ = user_behaviour(history, items, config, as_of)
     views = {name: stamped(built[name], as_of, created) for name in VIEWS if name in built}
     return Snapshots(as_of, views)
+
+
+def _user_sequence(
+    history: EventLog,
+    events: pa.Table,
+    items: pa.Table,
+    config: Config,
+    as_of: int,
+    created: datetime,
+) -> pa.Table:
+    build = config.features.build
+    if build.engine == "local":
+        # The log is sorted already, for the other views.
+        limit = config.features.history_limit
+        return sequences(history, items["item_id"], config.actions.types, as_of, limit)
+    rows = latest_sequences(events, Wanted.by(config, items, as_of, created), build)
+    return pa.Table.from_batches(rows).drop_columns(["event_timestamp", "created"])
 
 
 def _item_attributes(items: pa.Table) -> pa.Table:

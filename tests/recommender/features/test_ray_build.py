@@ -6,19 +6,21 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from movielens_small import movielens_small
-from tables_by_hand import ACTIONS, event_table
+from tables_by_hand import ACTIONS, configuration, event_table, tables
 
 from recommender.config.actions import ActionsConfig
 from recommender.config.build import BuildConfig
 from recommender.errors import FeatureError, StorageError
 from recommender.features.build import catalogue_order
 from recommender.features.sequences import Catalogue
-from recommender.features.snapshots import up_to_now
+from recommender.features.snapshots import snapshots, up_to_now
 from recommender.features.streaming_build import Wanted, latest_sequences
+from recommender.features.text import TextVectors
 
 CREATED = datetime(2026, 1, 2, tzinfo=UTC)
 WANTED = Wanted(Catalogue(("a", "b")), ActionsConfig.model_validate(ACTIONS), 3, 90, CREATED)
@@ -86,6 +88,19 @@ def test_what_is_wrong_with_the_data_is_told_as_by_the_single_process(two_proces
     (tmp_path / "bad.parquet").write_bytes(b"not Parquet")
     with pytest.raises(StorageError, match=r"bad\.parquet"):
         list(latest_sequences(tmp_path / "bad.parquet", WANTED, build))
+
+
+def test_snapshots_are_the_same_whichever_engine_the_configuration_names(two_processes, tmp_path):
+    made = tables([(f"u{n % 9}", "ab"[n % 2], "click", n) for n in range(100)])
+    text = TextVectors(np.ones((2, 2), np.float32), ("t",) * 2, ("h",) * 2, "e@1", 2, 0, 0, 0.0)
+    views = []
+    for engine in ("local", "ray"):
+        build = {"engine": engine, "events_per_bucket": 30}
+        config = configuration(tmp_path, features={"build": build})
+        views.append(snapshots(made, config, text, 90, CREATED).tables["user_sequence"])
+    assert views[0].schema == views[1].schema
+    local, by_ray = (view.sort_by("user_id").to_pylist() for view in views)
+    assert repr(local) == repr(by_ray)
 
 
 @pytest.mark.needs_data
