@@ -2,8 +2,9 @@
 
 An id alone says little: `42` is also an item, a second, a count, and `u1` is the beginning of
 `u10`. So ids are compared cell by cell where a file has cells, and only in cells that can hold a
-person. In running text they must stand by themselves, and ids that are mere numbers or very short
-must be called a user's. Pseudonyms and the keys of stores are unmistakable: any bytes are searched.
+person; in running text they must stand by themselves. Ids that are mere numbers, plain words or
+very short must even be called a user's: by the name of the column, or by the words before them.
+Pseudonyms and the keys of stores are unmistakable: any bytes are searched for those.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ _CALLED = r"(?i:\b(?:user|customer|visitor|person)s?(?:[ _-]?ids?)?)[^0-9A-Za-z]
 # What may not touch an id that stands by itself. A full stop ends a sentence, or joins two parts.
 _BEFORE, _AFTER = r"(?<![\w@+-])(?<!\w\.)", r"(?![\w@+-])(?!\.\w)"
 _SHORT = 4
+_PLAIN = re.compile(r"[\d.,-]+|[^\W\d_]+")
 _TELLING_BYTES = 6
 """Shorter ids turn up in weights and pictures by chance."""
 
@@ -99,8 +101,8 @@ class Person:
 
     @property
     def vague(self) -> bool:
-        """Whether the id is a mere number or very short, so that alone it says nothing."""
-        return len(self.user_id) < _SHORT or re.fullmatch(r"[\d.,-]+", self.user_id) is not None
+        """Whether the id is a number, a word or very short, so that by itself it says nothing."""
+        return len(self.user_id) < _SHORT or _PLAIN.fullmatch(self.user_id) is not None
 
     def may_be_in(self, name: str) -> bool:
         """Tell whether a column or key of this name may hold the id."""

@@ -18,13 +18,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from forget_world import RESULTS, RUN, World, without_user
+from typer.testing import CliRunner
 
 from feature_repo.locations import online_db
 from feature_repo.stores.sqlite import SqliteStore
 from feature_repo.wire import encode_key
+from pipelines.cli import app
 from pipelines.forget.places import PLACES
 from pipelines.forget.work import NotForgottenError, UnknownUserError, find, forget, nobody_else
-from recommender.errors import ConfigError, RolloutError
+from recommender.errors import ConfigError, RolloutError, UserError
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.features.dataset import Dataset
 from recommender.forgetting.suppression import Suppressions
@@ -257,6 +259,54 @@ def test_ids_that_look_like_others_lose_nothing_else(tmp_path, user):
     told = json.loads((world.root / "runs" / RUN / "steps" / "deploy.json").read_text())
     assert all(each["history"] == 42 for each in told["summary"]["examples"])
     assert ingest(world.config).name == folder.name
+
+
+@pytest.fixture
+def ostinato(world, tmp_path):
+    """The command line on this workspace."""
+    file = tmp_path / "config.yaml"
+    file.write_text(world.config.to_json())  # JSON is YAML
+
+    def call(*words: str):
+        return CliRunner().invoke(app, [*words, "--config", str(file)])
+
+    return call
+
+
+def test_the_command_asks_before_and_tells_afterwards(world, ostinato):
+    assert "retrain" not in ostinato("status").output
+    refused = ostinato("forget", USER)
+    assert isinstance(refused.exception, UserError)
+    assert "--yes" in refused.exception.hint
+    assert isinstance(ostinato("forget", USER, "--json").exception, UserError)
+    assert isinstance(ostinato("forget", USER, "--verify").exception, NotForgottenError)
+    assert not Suppressions(world.config.paths).is_suppressed(USER)
+    told = ostinato("forget", USER, "--yes")
+    assert told.exit_code == 0, told.output
+    for words in ("online store", "data versions", "proved", "marked", world.model, "not seen"):
+        assert words in told.output
+    assert world.pseudonym(USER) not in told.output
+    again = ostinato("forget", USER, "--yes", "--json")
+    certificate = json.loads(again.output)
+    assert certificate["proved"]
+    assert certificate["removed"]["online store"]["records"] > 0, "of the first time"
+    assert certificate["scan"]["traces"] == 0
+    assert "nothing of" in ostinato("forget", USER, "--verify").output
+    assert isinstance(ostinato("forget", "nobody", "--yes").exception, UnknownUserError)
+
+
+def test_status_says_that_the_champion_saw_somebody(world, ostinato):
+    Registry.of(world.config.paths).promote(world.model)
+    ostinato("forget", USER, "--yes")
+    assert "saw a user who has asked to be forgotten" in ostinato("status").output
+    ostinato("forget", OTHER, "--yes")
+    assert "saw 2 users who have asked" in ostinato("status").output
+
+
+def test_a_workspace_that_is_not_there_is_said_so(world, ostinato):
+    told = ostinato("forget", USER, "--yes", "--workspace", str(world.root / "nowhere"))
+    assert "does not exist" in str(told.exception)
+    assert not (world.root / "nowhere").exists()
 
 
 def test_a_second_time_changes_nothing(world):

@@ -56,6 +56,14 @@ def test_a_number_by_itself_is_not(text):
     assert not person("42").is_in_text(text)
 
 
+def test_a_word_is_a_mention_only_where_it_is_called_a_user():
+    me = person("history")
+    assert not me.is_in_text("the history of item 3")
+    assert not me.is_cell("history", "kind")
+    assert me.is_cell("history", "user_id")
+    assert me.is_in_text("no events of user 'history'")
+
+
 def test_names_of_columns_decide_about_cells():
     strong, weak = person("u0042"), person("42")
     assert strong.is_cell("u0042", "who")
