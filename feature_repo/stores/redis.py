@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.stores.online_store import Merge, Row, Written, replace
@@ -122,16 +122,18 @@ class RedisStore:
         """Write snapshot rows; see `OnlineStore`."""
         from feature_repo.stores.snapshot_rows import encoded_rows, kinds_of
 
-        told = Written()
+        told, declared = Written(), False
         nonce = new_nonce()
-        declared = False
         with self._writer.speaking_plainly():
             for batch in batches:
+                rows = encoded_rows(view, key, [batch])
+                # What can't be kept must not change what is known of the view.
+                first = next(rows, None)
                 if not declared:
                     self.declare(view, key, kinds_of(key, batch.schema))
                     declared = True
-                for rows in encoded_rows(view, key, [batch]):
-                    told += self._put(view, key, rows, nonce, merge)
+                for some in chain([first] if first else [], rows):
+                    told += self._put(view, key, some, nonce, merge)
         return told
 
     def update(

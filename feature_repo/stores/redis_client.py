@@ -23,6 +23,14 @@ _ADVICE = {
     "NOPERM": "this user may not use that command: HSET, HMGET, HDEL, SCAN and EVALSHA are needed",
     "MOVED": "this is a cluster; use a single server, or an endpoint that stands for one",
 }
+_CODES = {
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "BusyLoadingError": "LOADING",
+    "AuthenticationError": "WRONGPASS",
+    "NoPermissionError": "NOPERM",
+    "MovedError": "MOVED",
+}
 _PASSING = ("LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN")
 
 
@@ -125,21 +133,11 @@ class RedisClient:
 
     def _explained(self, error: Exception) -> FeatureError:
         said = str(error)
-        # Redis-py takes the code of some errors off and makes a class of it.
-        code = {
-            "OutOfMemoryError": "OOM",
-            "ReadOnlyError": "READONLY",
-            "BusyLoadingError": "LOADING",
-            "AuthenticationError": "WRONGPASS",
-            "NoPermissionError": "NOPERM",
-            "MovedError": "MOVED",
-        }.get(type(error).__name__, said.split(" ", 1)[0])
+        # Redis-py makes a class of some codes and takes them off the message.
+        code = _CODES.get(type(error).__name__, said.split(" ", 1)[0])
         kind = StoreDownError if code in _PASSING else FeatureError
-        return kind(
-            f"the feature store at {self.place} refuses: {code if code not in said else ''}"
-            f"{' ' if code not in said else ''}{said}",
-            _ADVICE.get(code, ""),
-        )
+        full = said if said.startswith(code) else f"{code} {said}"
+        return kind(f"the feature store at {self.place} refuses: {full}", _ADVICE.get(code, ""))
 
 
 def packed(*words: bytes) -> bytes:
