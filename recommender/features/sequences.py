@@ -4,6 +4,18 @@ The rule: **a history as of t holds the user's events strictly before t**, oldes
 time ordered by event id, cut to the most recent `limit`. Events at t itself (the other lines of
 the same basket) are not seen, because at the moment of asking they had not happened yet.
 
+What follows from it, and what else is agreed (told in `docs/features.md`, held to by
+`tests/feature_repo/test_parity.py`):
+
+- *Late and out of order*: an event belongs where its own time puts it, however late it arrives.
+  Training sees it from its time on; serving from its arrival on.
+- *Ties*: event ids in the order of their code points, so that every replay gives the same.
+- *Duplicates*: one id is one event. Delivered again it changes nothing; used for another event,
+  the first one keeps it.
+- *Time*: UTC milliseconds, of any sign. Sources turn local times into it when they are read.
+- *Deleted users and items*: their events are removed from the canonical tables, and with the next
+  log they are in nobody's history.
+
 Shape letters: E events, U users, B histories in a batch, T events in all of them (jagged).
 """
 
