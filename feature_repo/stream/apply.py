@@ -108,35 +108,46 @@ class EventSink:
             StorageError: they can't be landed; nothing has happened.
             FeatureError: the online store can't be written; they have landed.
         """
-        if not events:
-            return Applied()
+        welcome = self.land(events)
+        told = self.bring_online(welcome)
+        suppressed = len(events) - len(welcome)
+        return told + Applied(received=suppressed, suppressed=suppressed)
+
+    def land(self, events: Sequence[StreamEvent]) -> Sequence[StreamEvent]:
+        """Land events and leave the online sequences alone; the first half of `apply`.
+
+        Returns:
+            The events that landed: all but those of people who asked to be forgotten.
+
+        Raises:
+            StorageError: they can't be landed.
+        """
         welcome = events
         if self._suppressed is not None:
             welcome = [event for event in events if not self._suppressed(event.user_id)]
-        self.land(welcome)
-        changes = self._changes(welcome)
+        self.landing.land(welcome, self.clock())
+        return welcome
+
+    def bring_online(self, events: Sequence[StreamEvent]) -> Applied:
+        """Bring events that have landed into the sequences; the second half of `apply`.
+
+        Raises:
+            FeatureError: the online store can't be written; call it again.
+        """
+        changes = self._changes(events)
         if changes:
             self._store.update(VIEW, KEY, changes)
         told = Applied(
             received=len(events),
-            aside=len(welcome) - sum(len(each.events) for each in changes.values()),
-            suppressed=len(events) - len(welcome),
-            unknown_items=self._items.count_unknown([event.item_id for event in welcome]),
-            newest_ms=max((event.time for event in welcome), default=0),
+            aside=len(events) - sum(len(each.events) for each in changes.values()),
+            unknown_items=self._items.count_unknown([event.item_id for event in events]),
+            newest_ms=max((event.time for event in events), default=0),
         )
         for each in changes.values():
             told += each.told()
         if self._arrivals is not None and told.kept:
             self._arrivals.note(told.newest_ms, self.clock())
         return told
-
-    def land(self, events: Sequence[StreamEvent]) -> None:
-        """Land events and leave the online sequences alone.
-
-        Raises:
-            StorageError: they can't be landed.
-        """
-        self.landing.land(events, self.clock())
 
     def close(self) -> None:
         """Write what is still to be noted of freshness, and close the store.

@@ -48,9 +48,14 @@ class Worker:
             FeatureError, StorageError: it went on failing; acknowledge nothing.
         """
         started = time.monotonic()
-        told = retried(lambda: self.sink.apply(events), within_s, pause, self.metrics.failed)
+        failed = self.metrics.failed
+        # Each half on its own: an online store that is away must not fill the landing with copies.
+        landed = retried(lambda: self.sink.land(events), within_s, pause, failed)
+        told = retried(lambda: self.sink.bring_online(landed), within_s, pause, failed)
+        suppressed = len(events) - len(landed)
+        told += Applied(received=suppressed, suppressed=suppressed)
         seconds = time.monotonic() - started
-        self.metrics.applied(told, events, seconds, self.sink.clock())
+        self.metrics.applied(told, landed, seconds, self.sink.clock())
         self._tidy.landed()
         return told
 
