@@ -88,6 +88,7 @@ def started_redis(folder: Path, environment: dict[str, str], stack: ExitStack) -
         "OSTINATO_PROFILE": "production",
         "OSTINATO_REDIS": server.connection,
         "OSTINATO_REGISTRY": registry,
+        "OSTINATO_OFFLINE": str(folder / "offline"),
     }
     assert server.process is not None
     return psutil.Process(server.process.pid)
