@@ -8,6 +8,8 @@
     GET  /health   which encoders are loaded
     GET  /metrics  for Prometheus
 
+Texts about people don't belong here: what it encodes stays in the cache of item text.
+
 Items are told in the same words as the pipeline tells them, and share its cache: the vector is the
 one that the next publication will hold. Where `OSTINATO_ENCODER_TOKEN` is set, /encode wants it
 as a bearer token; without one, only this machine is listened to.
