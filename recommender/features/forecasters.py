@@ -9,8 +9,8 @@
     naive          the last period, seasonal-naive the last season, repeated
 
 All but the naive ones are statsmodels'; likelihoods are maximised in the state space. (The ARIMA of
-statsforecast 2.1 is four times faster, but its fits failed on up to a third of our series, and its
-conditional least squares forecast worse than doing nothing: docs/benchmarks.md.)
+statsforecast 2.1 was tried side by side: by CSS-ML its fits failed on up to a third of our series,
+by CSS its forecasts were worse than repeating the last period: tests/benchmarks/test_trends.py.)
 
 A forecast here is finite and not negative, or it isn't made: `None` says that a series is too short
 for the model, or that the fit went wrong.
@@ -46,10 +46,9 @@ ForecastMethod = Literal[
 Forecaster = Callable[[Doubles, int], Doubles | None]
 """Takes the series so far, (T,), and how many periods to look ahead, H; returns (H,) or None."""
 
-# Likelihoods are maximised over the latest periods only, and for so many steps: more of either cost
-# much time and changed the errors by about one part in a hundred.
+# Likelihoods are maximised over the latest periods and in so many steps: time grows with both.
 _LATEST, _SEASONS_READ, _STEPS = 120, 8, 25
-# A state space as wide as a year of weeks takes minutes; decomposition serves such seasons.
+# A season of weeks in a year makes a fit take half a second and more; decomposition serves those.
 _LONGEST_SEASON = 30
 # A forecast beyond this many times the highest period ever seen is a fit that went wrong.
 _BEYOND = 3.0
@@ -145,18 +144,20 @@ def _likeliest(
     }[method]
     reach = max(_LATEST, _SEASONS_READ * season)
     scale = float(np.abs(series).mean()) or 1.0  # the search's steps suit numbers near one
+    # The mean is taken off rather than searched for: near a unit root, where strong seasons lie,
+    # a constant among the parameters misled the search and doubled its time.
+    center = 0.0 if method == "sarima" else float(series[-reach:].mean())
 
     def latest(values: Doubles) -> Doubles:
-        return np.asarray(values[-reach:] / scale)
+        return np.asarray((values[-reach:] - center) / scale)
 
-    constant = "n" if method == "sarima" else "c"
     with _quiet():
         try:
             model = SARIMAX(
                 latest(series),
                 order=order,
                 seasonal_order=seasonal,
-                trend=constant,
+                trend="n",
                 concentrate_scale=True,
             )
             fitted = model.fit(
@@ -174,7 +175,7 @@ def _likeliest(
         with _quiet():
             try:
                 state = fitted if later is series else fitted.apply(latest(later))
-                return _sound(np.asarray(state.forecast(horizon)) * scale, later)
+                return _sound(center + np.asarray(state.forecast(horizon)) * scale, later)
             except (ValueError, np.linalg.LinAlgError):
                 return None
 
