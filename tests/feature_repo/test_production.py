@@ -292,6 +292,28 @@ def test_only_the_owner_of_the_registry_can_apply(config, profile, postgres, dat
     assert "reads" not in str(denied.value)
 
 
+def test_whoever_materializes_needs_to_update_the_record_of_it_only(
+    config, profile, written, postgres, database, monkeypatch
+):
+    project = project_name(config, "live")
+    apply(open_store(config.paths, project, profile), config.paths, Choices(), profile)
+    postgres.run(
+        "CREATE ROLE materializer LOGIN PASSWORD 'writes'",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO materializer",
+        "GRANT UPDATE ON feature_views, feast_metadata, projects TO materializer",
+        database=database,
+    )
+    monkeypatch.setenv("OSTINATO_REGISTRY", postgres.url(database, "materializer", "writes"))
+    mine = read_profile()
+    store = open_store(config.paths, project, mine, read_only=True)
+    materialize(store, config.paths, NOW, profile=mine)
+    assert asked(store, "u1")["item_ids"] == ["a", "b"]
+    (_, until) = store.get_feature_view("user_sequence").materialization_intervals[-1]
+    assert until.timestamp() == pytest.approx(NOW / 1000, abs=1)
+    with pytest.raises(FeatureError, match="permission denied"):
+        apply(store, config.paths, Choices(behaviour=True), mine)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
