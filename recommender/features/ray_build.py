@@ -21,11 +21,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recommender.errors import FeatureError, UserError
-from recommender.features.buckets import COLUMNS, Events, divided, parts, paths_of, readable
+from recommender.features.buckets import (
+    COLUMNS,
+    Events,
+    count_rows,
+    divided,
+    parts,
+    paths_of,
+    readable,
+)
 from recommender.features.streaming_build import Wanted
 
 _ROWS = 2_000_000
-"""Rows of a part of the log, about; whole row groups."""
+"""Rows of a part of the log, at least, but for the last; whole row groups."""
 
 _AHEAD = 2
 """Buckets per processor that are asked for before the first is taken."""
@@ -56,7 +64,10 @@ def ray_tables(events: Events, wanted: Wanted, buckets: int, workers: int) -> It
         build = ray.remote(_built)
         wanted_once = ray.put(wanted)
         pieces = []
-        for part in _parts(events):
+        # As large as a bucket, so that there are about as many parts as buckets: what Ray has to
+        # keep track of grows with their product.
+        rows = max(_ROWS, -(-count_rows(events) // buckets))
+        for part in _parts(events, rows):
             made = divide.remote(ray.put(part) if isinstance(part, pa.Table) else part, buckets)
             pieces.append([made] if buckets == 1 else made)
         asked: deque[Any] = deque()
@@ -73,22 +84,22 @@ def ray_tables(events: Events, wanted: Wanted, buckets: int, workers: int) -> It
             yield _answer(ray, asked.popleft())
 
 
-def _parts(events: Events) -> Iterator[pa.Table | tuple[Path, tuple[int, ...]]]:
+def _parts(events: Events, rows: int) -> Iterator[pa.Table | tuple[Path, tuple[int, ...]]]:
     """Yield parts of a log: tables, or row groups of a file that the task reads itself."""
     if isinstance(events, pa.Table):
-        yield from parts(events, _ROWS) if events.num_rows else [events.select(COLUMNS)]
+        yield from parts(events, rows) if events.num_rows else [events.select(COLUMNS)]
         return
     for path in paths_of(events):
         with readable(path):
             metadata = pq.read_metadata(path)
         groups: list[int] = []
-        rows = 0
+        held = 0
         for group in range(metadata.num_row_groups):
             groups.append(group)
-            rows += metadata.row_group(group).num_rows
-            if rows >= _ROWS:
+            held += metadata.row_group(group).num_rows
+            if held >= rows:
                 yield path, tuple(groups)
-                groups, rows = [], 0
+                groups, held = [], 0
         if groups or not metadata.num_row_groups:
             yield path, tuple(groups)
 
