@@ -6,7 +6,6 @@ of, so that a view that is no longer defined is no hiding place.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -82,15 +81,6 @@ def erase_offline(paths: Workspace, profile: Profile, person: Person) -> Removed
     if is_s3(profile.offline):
         return done + bucket.erase(open_store(profile.offline), person, paths.privacy)
     return done + _erase_folder(Path(profile.offline), person)
-
-
-@contextmanager
-def publications_wait(paths: Workspace) -> Iterator[None]:
-    """Let no publication begin meanwhile; wait for the one that is under way."""
-    paths.features.mkdir(parents=True, exist_ok=True)
-    with (paths.features / "publish.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _erase_folder(folder: Path, person: Person) -> Removed:

@@ -17,6 +17,7 @@ from pathlib import Path
 from feature_repo.forget import erase_offline, erase_online
 from feature_repo.profile import Profile
 from recommender.features.behaviour import CACHE as BEHAVIOUR
+from recommender.features.expectations.profile import NAME as PROFILES
 from recommender.forgetting import bucket, canonical
 from recommender.forgetting.artifacts import (
     erase_artifacts,
@@ -93,7 +94,9 @@ def _offline(case: Case) -> Removed:
 
 
 def _data(case: Case) -> Removed:
-    return canonical.erase(case.paths.data, case.person)
+    paths = case.paths
+    done = canonical.erase(paths.data, case.person)
+    return done + canonical.rename(paths.features / PROFILES, paths.data)
 
 
 def _raw(case: Case) -> Removed:
@@ -164,7 +167,7 @@ PLACES = (
     ),
     Place(
         "data versions",
-        "data/versions/, data/accepted.json, data/inputs/",
+        "data/versions/, data/accepted.json, data/inputs/, features/accepted_profile.json",
         "events and attributes by id",
         _data,
     ),

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from feature_repo.forget import keys_of, publications_wait, scan_online
+from feature_repo.forget import keys_of, scan_online
 from feature_repo.profile import read_profile
+from feature_repo.store import taking_turns
 from pipelines.forget.places import PLACES, Case
 from pipelines.run import alone
 from recommender.config import Config
@@ -156,7 +157,7 @@ def nobody_else(config: Config) -> Iterator[None]:
     with (
         alone(config.paths.root),
         rollouts_of(config).locked(),
-        publications_wait(config.paths),
+        taking_turns(config.paths),
     ):
         yield
 

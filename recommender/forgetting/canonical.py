@@ -7,6 +7,8 @@ the old one goes. The new one is what an ingest would make that leaves the perso
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +69,7 @@ def erase(data: Path, person: Person) -> Removed:
     """
     done = NOTHING
     for folder in _versions(data):
-        if not forms_readable(folder):
+        if not _readable(folder):
             # Ingest would not take it either: it makes a damaged version anew.
             done += Removed(files=sum(1 for path in folder.rglob("*") if path.is_file()))
             shutil.rmtree(folder)
@@ -102,7 +104,26 @@ def erase_copy(folder: Path, person: Person, data: Path) -> Removed:
     return done
 
 
-def forms_readable(folder: Path) -> bool:
+def rename(path: Path, data: Path) -> Removed:
+    """Let a JSON document that names data versions use the names they have now.
+
+    Args:
+        path: of the document; one that isn't there is left alone.
+        data: `Workspace.data`.
+    """
+    names = replaced(data)
+    if not names or not path.exists():
+        return NOTHING
+    found = re.compile("|".join(map(re.escape, names)))
+    before = json.dumps(read_json(path), ensure_ascii=False)
+    after = found.sub(lambda match: latest(match.group(), names), before)
+    if after == before:
+        return NOTHING
+    write_json(path, json.loads(after))
+    return Removed(files=1)
+
+
+def _readable(folder: Path) -> bool:
     """Tell whether a version's tables can be read at all."""
     try:
         Tables.read(folder)

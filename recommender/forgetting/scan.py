@@ -18,8 +18,10 @@ from recommender.forgetting.person import Person
 
 UNSEEN = (
     "backups and other copies of this folder, and blocks that the file system has freed",
+    "the system's temporary folder, where a step that was killed may have left parts of a log",
     "the source itself (the company's log): the suppression list keeps its rows out",
     "other machines' folders, caches and logs, and whoever was sent an answer or a report",
+    "Redis's dump and append-only files until it writes them anew; topics of a message broker",
     "free texts of the catalogue, such as a review that speaks of somebody",
     "what models learnt: sums over everybody, from which nobody's events can be read back",
 )

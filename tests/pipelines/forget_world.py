@@ -91,6 +91,9 @@ def build(root: Path, source: dict[str, Any] | None = None, **sections: Any) -> 
     _evaluation(results / "evaluate" / "evaluation", requests)
     _features(config, tables, text)
     _streamed(config, tables)
+    profile = {"current": {"data_version": version.name, "version": f"{version.name}/0123abcd"}}
+    write_json(config.paths.features / "accepted_profile.json", profile)
+    write_json(config.paths.data / "accepted.json", {**profile, "previous": None})
     users = tables.users["user_id"].to_pylist()
     _served(config, users, names)
     _run(root / "runs" / RUN, users, names)

@@ -10,6 +10,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import forget_world
@@ -21,6 +23,7 @@ from forget_world import RESULTS, RUN, World, without_user
 from typer.testing import CliRunner
 
 from feature_repo.locations import online_db
+from feature_repo.store import taking_turns
 from feature_repo.stores.sqlite import SqliteStore
 from feature_repo.wire import encode_key
 from pipelines.cli import app
@@ -178,6 +181,10 @@ def test_the_new_data_version_is_what_the_next_ingest_makes(world):
     left = Tables.read(folder)
     assert left.events.to_pylist() == without_user(world.tables.events.to_pylist(), USER)
     assert left.users.to_pylist() == without_user(world.tables.users.to_pylist(), USER)
+    for accepted in ("data/accepted.json", "features/accepted_profile.json"):
+        current = json.loads((world.root / accepted).read_text())["current"]
+        assert current["data_version"] == folder.name
+    assert current["version"] == f"{folder.name}/0123abcd"
     copies = [world.root / RESULTS / step for step in ("ingest/data", "validate/clean")]
     for copy in copies:
         assert json.loads((copy / "manifest.json").read_text())["data_version"] == folder.name
@@ -333,7 +340,16 @@ forget(Config.from_json(Path(sys.argv[1]).read_text()), "u00003", after_each=aft
 """
 
 
-@pytest.mark.parametrize("place", ["models", "online store", "data versions", "pipeline artifacts"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "data versions",
+        # Each costs a process that imports everything.
+        pytest.param("models", marks=pytest.mark.slow),
+        pytest.param("online store", marks=pytest.mark.slow),
+        pytest.param("pipeline artifacts", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_on_the_way_a_second_run_completes(world, tmp_path, place):
     asked = tmp_path / "config.json"
     asked.write_text(world.config.to_json())
@@ -373,6 +389,24 @@ def test_it_waits_for_nobody_who_is_at_work_but_says_so(world):
     with nobody_else(world.config), pytest.raises(ConfigError, match="another run"):
         forget(world.config, USER)
     assert not Suppressions(world.config.paths).is_suppressed(USER)
+
+
+def test_it_waits_for_a_publication(world):
+    waited = []
+
+    def publish() -> None:
+        with taking_turns(world.config.paths):
+            publishing.set()
+            time.sleep(0.5)
+            waited.append("published")
+
+    publishing = threading.Event()
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    publishing.wait()
+    forget(world.config, USER, after_each=waited.append)
+    publisher.join()
+    assert waited[0] == "published"
 
 
 def test_a_reader_that_is_open_sees_the_person_go(world):
