@@ -42,7 +42,8 @@ class Broker:
         self.producer = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1})
         (broker,) = self.producer.list_topics(timeout=10).brokers.values()
         self.address = f"{broker.host}:{broker.port}"
-        self.connected = {"bootstrap.servers": self.address}
+        # The mock cluster ends a rebalance after a session's time, not when everybody is back.
+        self.connected = {"bootstrap.servers": self.address, "session.timeout.ms": 6_000}
 
     def send(self, topic: str, *values: bytes | dict) -> None:
         for value in values:
@@ -67,6 +68,12 @@ class Broker:
 @pytest.fixture(scope="module")
 def broker():
     return Broker()
+
+
+@pytest.fixture
+def place(tmp_path) -> str:
+    """SQLite for all of these but one: what they test is the same for every store."""
+    return str(tmp_path / "online.db")
 
 
 @pytest.fixture
@@ -142,6 +149,7 @@ def test_events_reach_the_sequences_and_wrong_ones_the_dead_letters(
     assert letters.path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow  # the mock cluster takes its time to rebalance
 def test_members_share_the_partitions_and_one_that_leaves_loses_nothing(
     broker, topic, place, store, landing, rules, tmp_path
 ):
