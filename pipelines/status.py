@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from recommender.config import Config
-from recommender.errors import FeatureError
+from recommender.errors import FeatureError, UserError
 from recommender.files import read_json
 from recommender.registry import Registry
 from serving.endpoint import status as endpoint_status
@@ -38,6 +39,8 @@ def show(config: Config, console: Console) -> None:
             state = "[green]ready[/]" if arm["ready"] else "[red]not ready[/]"
             say(f"  {lane:<9} {arm['version']}  weight {arm['weight']}  {state}")
     say(f"features   {_features(config)}")
+    for line in _freshness(config):
+        say(f"           {line}")
     for folder in sorted(config.paths.run("x").parent.glob("*"))[-_RUNS:]:
         say(f"run        {folder.name}  {_ended(folder)}")
 
@@ -56,6 +59,27 @@ def _features(config: Config) -> str:
         return "no users"
     as_of = datetime.fromtimestamp(latest.as_of_ms / 1000, UTC)
     return f"{len(users):,} users as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _freshness(config: Config) -> Iterator[str]:
+    """Say when what the endpoint reads was published, and what is too old."""
+    from feature_repo.freshness import now_ms, place_of, read
+    from feature_repo.locations import project_name
+    from recommender.features.freshness import duration, too_old
+
+    try:
+        found = read(place_of(config.paths, project_name(config, "live")))
+    except UserError as error:
+        yield f"[red]nobody knows how fresh[/]: {error.message}"
+        return
+    now = now_ms()
+    if served := found.get("user_sequence"):
+        streamed = ", by a streamed event" if served.arrived_ms == served.changed_ms else ""
+        lag = served.lag_s(now)
+        newest = "" if lag is None else f"; newest event {duration(lag)} ago"
+        yield f"published {duration(served.age_s(now))} ago{streamed}{newest}"
+    for line in too_old(found, found, config.features.freshness, now):
+        yield f"[red]stale[/]  {line}"
 
 
 def _ended(folder: Path) -> str:

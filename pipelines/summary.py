@@ -62,6 +62,11 @@ def _data(told: dict[str, Any]) -> Iterator[str]:
         f"{validate.get('passed', 0)} of {validate.get('expectations', 0)} expectations hold, "
         f"{validate.get('warnings', 0)} warnings"
     )
+    if features := told.get("materialize", {}).get("features"):
+        yield (
+            f"{features['passed']} of {features['expectations']} expectations of features hold, "
+            f"{len(features['warned'])} warnings"
+        )
 
 
 def _model(told: dict[str, Any]) -> Iterator[str]:

@@ -52,11 +52,13 @@ def test_the_endpoint_answers_the_command_that_was_printed(shop, first_run):
 
 def test_features_shows_the_history_that_the_endpoint_reads(shop, first_run):
     user = shop.step("deploy")["summary"]["examples"][0]["user_id"]
-    told = shop.ostinato("features", user, "--json")
+    told = shop.ostinato("features", "user", user, "--json")
     assert told.returncode == 0, told.stderr
     features = json.loads(told.stdout)
     assert len(features["item_ids"]) == len(features["times"]) > 0
-    unknown = shop.ostinato("features", "nobody")
+    then = shop.ostinato("features", "user", user, "--as-of", "now", "--json")
+    assert json.loads(then.stdout)["item_ids"] == features["item_ids"], then.stderr
+    unknown = shop.ostinato("features", "user", "nobody")
     assert unknown.returncode == 1
     assert "nobody" in unknown.stderr
 
