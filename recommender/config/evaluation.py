@@ -114,6 +114,9 @@ class EvaluationConfig(Section):
     block_mb: int = Field(128, ge=1)
     """Memory for one block of scores; bounds the step's memory whatever the catalogue's size."""
 
+    head_cases: int = Field(50_000, ge=100)
+    """Events of the test window on which the action head is judged, at most."""
+
     slices: SlicesConfig = SlicesConfig()
     """By what people and items are grouped, and how far groups may lie apart."""
 

@@ -30,3 +30,7 @@ class OffPolicyConfig(Section):
 
     cap: float = Field(20.0, gt=1)
     """Largest weight of clipped IPS."""
+
+    temperature: float = Field(1.0, gt=0)
+    """The candidate is taken to fill each place by a softmax of its scores over this: a policy
+    that always shows the same can't be told from a log that rarely shows it."""

@@ -30,6 +30,7 @@ from recommender.evaluation.evidence import (
     LanguageFacts,
     SetFacts,
 )
+from recommender.evaluation.find import find
 from recommender.evaluation.freeze import freeze
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.panel import Panel
@@ -142,6 +143,7 @@ def assess(
         backtest=backtest(dataset.log, dataset.items, config, dataset.folds[-1].test_end)
         if settings.backtest
         else None,
+        findings=find(panels[0], dataset, candidates[-1], config),
         forecast_popularity=panels[0].comparison(FORECAST, RECENT)
         if {FORECAST, RECENT} <= runs.keys()
         else None,

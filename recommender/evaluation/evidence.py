@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from recommender.errors import ArtifactError, StorageError
 from recommender.evaluation.backtest_facts import BacktestFacts
+from recommender.evaluation.findings import Findings
 from recommender.evaluation.records import Interval as Interval
 from recommender.evaluation.records import Record as Record
 from recommender.files import read_json, write_json
@@ -137,6 +138,7 @@ class Evidence(Record):
     champion: ChampionFacts | None
     backtest: BacktestFacts | None = None
     forecast_popularity: Comparison | None = None
+    findings: Findings | None = None
     languages: tuple[LanguageFacts, ...] = ()
 
     def system(self, name: str) -> System | None:

@@ -1,9 +1,10 @@
 """How well a model tells what people do with an item that is put in front of them.
 
-Every event of the test window is a case: the item, the moment, and the history strictly before
-it. The event types are in the order of growing commitment, so the question about each type but
-the first is "does it go at least this far?" (a purchase is also a click). Beside the model stands
-what the item alone tells: the share of its earlier events that went as far, smoothed.
+Every first touch of an item in a session of the test window is a case (see `cases.py`): the item,
+the moment at which it was shown, and the history strictly before that. The event types are in the
+order of growing commitment, so the question about each type but the first is "does it go at least
+this far until the session ends?" (a purchase is also a click). Beside the model stands what the
+item alone tells: the share of its earlier cases that went as far, smoothed.
 
 Shape letters: N cases, A event types.
 """
@@ -11,12 +12,13 @@ Shape letters: N cases, A event types.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
+from recommender.evaluation.cases import cases, drawn
 from recommender.evaluation.metrics.calibration import Reliability, reliability
 from recommender.evaluation.metrics.classification import (
     Confusion,
@@ -35,6 +37,7 @@ _BLOCK = 2048
 _STRENGTH = 20.0
 
 
+@runtime_checkable
 class ActionModel(Protocol):
     """A model that knows what people do with items."""
 
@@ -96,31 +99,29 @@ def judge_heads(
         most: cases that are looked at; beyond it they are drawn at random.
         seed: of that draw.
     """
-    log = dataset.log
-    inside = np.flatnonzero((log.times >= fold.test_start) & (log.times < fold.test_end))
-    if len(inside) > most:
-        inside = np.sort(np.random.default_rng(seed).choice(inside, most, replace=False))
-    if not len(inside):
+    log, catalogue = dataset.log, len(dataset.catalogue)
+    found = drawn(cases(log, catalogue, fold.test_start, fold.test_end), most, seed)
+    if not len(found):
         return ()
     asked = log.of_types(actions.histories, actions)
-    users, times = log.user_of_event[inside], log.times[inside]
-    items, codes = log.items[inside].astype(np.int64), log.actions[inside].astype(np.int64)
+    users = log.user_of_event[found.rows]
+    items = log.items[found.rows].astype(np.int64)
     parts = []
-    for start in range(0, len(inside), _BLOCK):
+    for start in range(0, len(found), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        histories = asked.histories(users[rows], times[rows], history_limit)
+        histories = asked.histories(users[rows], found.moments[rows], history_limit)
         parts.append(model.action_probabilities(histories, items[rows, None])[:, 0])
     chances_NA = np.concatenate(parts).astype(np.float64)
-    known = log.before(fold.test_start)
-    found = []
+    known = cases(log, catalogue, int(log.times.min()), fold.test_start)
+    heads = []
     for code in range(2, len(actions.types) + 1):
-        reached = codes >= code
+        reached = found.reached >= code
         if reached.all() or not reached.any():
             continue
-        shares_I = _item_shares(known.items, known.actions >= code, len(dataset.catalogue))
+        shares_I = _item_shares(log.items[known.rows], known.reached >= code, catalogue)
         chance = np.clip(chances_NA[:, code - 1 :].sum(axis=1), 0, 1)
-        found.append(_head(actions.types[code - 1], users, reached, chance, shares_I[items]))
-    return tuple(found)
+        heads.append(_head(actions.types[code - 1], users, reached, chance, shares_I[items]))
+    return tuple(heads)
 
 
 def _head(

@@ -49,12 +49,12 @@ class Panel:
     @cached_property
     def users(self) -> Ints:
         """Rows of the users in the frozen set's log, rising, (U,)."""
-        return np.unique(self.requests.users[self._rows])
+        return np.unique(self.requests.users[self.rows])
 
     @cached_property
     def values(self) -> Doubles:
         """Every user's mean metrics, (U, S, M)."""
-        users = self.requests.users[self._rows]
+        users = self.requests.users[self.rows]
         values = []
         for parts in self.runs.values():
             _, values_UM = per_user(np.concatenate([part.metrics for part in parts]), users)
@@ -102,7 +102,7 @@ class Panel:
     def table(self) -> pa.Table:
         """Return a row per user: pseudonym, requests, and a column `<system>/<metric>` for all."""
         counts = np.bincount(
-            np.searchsorted(self.users, self.requests.users[self._rows]), minlength=len(self.users)
+            np.searchsorted(self.users, self.requests.users[self.rows]), minlength=len(self.users)
         )
         columns = {
             "user": pa.array([self.requests.log.users[user] for user in self.users], pa.string()),
@@ -114,7 +114,8 @@ class Panel:
         return pa.table(columns)
 
     @cached_property
-    def _rows(self) -> Ints:
+    def rows(self) -> Ints:
+        """Rows of the requests in the frozen set, in the order of the runs, (B,)."""
         first = next(iter(self.runs.values()))
         return np.concatenate([part.rows for part in first])
 

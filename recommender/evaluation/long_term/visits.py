@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
+from recommender.evaluation.cases import SESSION_GAP_MS, session_of_event
 from recommender.features.sequences import EventLog
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 DAY_MS = 86_400_000
-SESSION_GAP_MS = 30 * 60_000
-"""A pause after which a new session begins, as web analytics has it."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,14 @@ def sessions(log: EventLog, actions: ActionsConfig, gap_ms: int = SESSION_GAP_MS
     if not len(log):
         empty = np.empty(0, np.int64)
         return Sessions(empty, empty, empty, empty, empty)
-    user_E = log.user_of_event
-    first_E = np.concatenate([[True], (user_E[1:] != user_E[:-1]) | (np.diff(log.times) > gap_ms)])
-    starts = np.flatnonzero(first_E)
+    session_E = session_of_event(log, gap_ms)
+    starts = np.flatnonzero(np.diff(session_E, prepend=-1))
     ends = np.append(starts[1:], len(log)) - 1
     success_E = np.isin(log.actions, [actions.code(name) for name in actions.successes])
     counted = np.add.reduceat(success_E.astype(np.int64), starts)
-    return Sessions(user_E[starts], log.times[starts], log.times[ends], ends - starts + 1, counted)
+    return Sessions(
+        log.user_of_event[starts], log.times[starts], log.times[ends], ends - starts + 1, counted
+    )
 
 
 def active_days(log: EventLog, start: int, days: int) -> NDArray[np.bool_]:

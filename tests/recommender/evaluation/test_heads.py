@@ -10,17 +10,18 @@ from recommender.evaluation.heads import judge_heads
 from recommender.split import Fold
 
 TYPES = ("view", "click", "buy")
-FOLD = Fold(900, 1000, 2000)
+HOUR = 3_600_000
+FOLD = Fold(900 * HOUR, 1000 * HOUR, 2000 * HOUR)
 
 
 def _rows():
     """Half of the cases of "a" are bought, those of "b" never more than viewed."""
     rows = []
     for user in range(40):
-        rows += [(f"u{user:02d}", "a", "buy" if user % 2 else "view", 500 + user)]
-        rows += [(f"u{user:02d}", "b", "view", 600 + user)]
-        rows += [(f"u{user:02d}", "a", "buy" if user % 2 else "click", 1100 + user)]
-        rows += [(f"u{user:02d}", "b", "view", 1200 + user)]
+        rows += [(f"u{user:02d}", "a", "buy" if user % 2 else "view", (500 + user) * HOUR)]
+        rows += [(f"u{user:02d}", "b", "view", (600 + user) * HOUR)]
+        rows += [(f"u{user:02d}", "a", "buy" if user % 2 else "click", (1100 + user) * HOUR)]
+        rows += [(f"u{user:02d}", "b", "view", (1200 + user) * HOUR)]
     return rows
 
 
@@ -81,7 +82,7 @@ def test_a_case_is_asked_with_what_lay_strictly_before_it(judged) -> None:
     oracle, _ = judged
     config = config_of()
     dataset = dataset_of(_rows(), config, [FOLD])
-    inside = (dataset.log.times >= 1000) & (dataset.log.times < 2000)
+    inside = (dataset.log.times >= FOLD.test_start) & (dataset.log.times < FOLD.test_end)
     assert len(oracle.latest) == inside.sum()
     assert (np.array(oracle.latest) < dataset.log.times[inside]).all()
 
@@ -92,7 +93,7 @@ def test_beyond_the_limit_cases_are_drawn_and_no_cases_are_no_heads() -> None:
     oracle = Oracle(dataset.catalogue)
     some = judge_heads(oracle, dataset, FOLD, config.actions, history_limit=10, most=30, seed=1)
     assert some[0].cases == 30
-    later = Fold(5000, 6000, 7000)
+    later = Fold(5000 * HOUR, 6000 * HOUR, 7000 * HOUR)
     assert (
         judge_heads(oracle, dataset, later, config.actions, history_limit=10, most=9, seed=1) == ()
     )

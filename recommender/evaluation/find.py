@@ -1,0 +1,113 @@
+"""Everything that is found out beside the comparison of means."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+
+from recommender.artifact import Model
+from recommender.config import Config
+from recommender.evaluation.breakdown import break_down, gaps, groups, strongest
+from recommender.evaluation.findings import BudgetFacts, CurvePoint, Findings, HeadFacts
+from recommender.evaluation.heads import ActionModel, Head, judge_heads
+from recommender.evaluation.listing import describe_lists, describe_providers
+from recommender.evaluation.logged import off_policy
+from recommender.evaluation.long_term.view import view
+from recommender.evaluation.panel import Panel
+from recommender.evaluation.score import recent
+from recommender.features.dataset import Dataset
+
+_TIMED = 30
+
+
+def find(panel: Panel, dataset: Dataset, candidate: Model, config: Config) -> Findings:
+    """Look at groups, lists, heads, the logged policy, the long term and the cost.
+
+    Args:
+        panel: the candidate (first) and its rivals.
+        dataset: what they were trained and tested on.
+        candidate: of the last fold.
+        config: the whole configuration.
+    """
+    rival = strongest(panel) if len(panel.runs) > 1 else next(iter(panel.runs))
+    fold = dataset.folds[-1]
+    return Findings(
+        compared_with=rival,
+        slices=break_down(panel, groups(panel.requests, dataset, config), rival, config),
+        gaps=gaps(panel, dataset, rival, config),
+        providers=describe_providers(panel, dataset, config),
+        lists=describe_lists(panel, dataset, config),
+        heads=_heads(candidate, dataset, config),
+        off_policy=off_policy(candidate.scorer, candidate.history, dataset, fold, config),
+        long_term=view(dataset.log, config.actions),
+        budget=_budget(candidate, panel),
+    )
+
+
+def _heads(candidate: Model, dataset: Dataset, config: Config) -> tuple[HeadFacts, ...]:
+    if not isinstance(candidate.scorer, ActionModel):
+        return ()
+    judged = judge_heads(
+        candidate.scorer,
+        dataset,
+        dataset.folds[-1],
+        config.actions,
+        history_limit=min(candidate.history, config.features.history_limit),
+        most=config.evaluation.head_cases,
+        seed=config.seed,
+    )
+    return tuple(_facts(head) for head in judged)
+
+
+def _facts(head: Head) -> HeadFacts:
+    curve, decisions = head.curve, head.decisions
+    return HeadFacts(
+        event=head.event,
+        cases=head.cases,
+        positives=head.positives,
+        users=head.users,
+        judged_users=head.judged_users,
+        auc=_plain(head.auc),
+        user_auc=_plain(head.user_auc),
+        log_loss=head.log_loss,
+        item_auc=_plain(head.item_auc),
+        item_user_auc=_plain(head.item_user_auc),
+        item_log_loss=head.item_log_loss,
+        accuracy=_plain(decisions.accuracy),
+        precision=_plain(decisions.precision),
+        recall=_plain(decisions.recall),
+        f1=_plain(decisions.f1),
+        calibration_error=curve.error,
+        curve=tuple(
+            CurvePoint(
+                predicted=float(curve.predicted[row]),
+                happened=float(curve.happened[row]),
+                low=float(curve.low[row]),
+                high=float(curve.high[row]),
+                count=int(curve.counts[row]),
+            )
+            for row in range(len(curve.counts))
+        ),
+    )
+
+
+def _budget(candidate: Model, panel: Panel) -> BudgetFacts:
+    """Measure single requests, as the endpoint answers them; spread over the frozen set."""
+    requests = panel.requests
+    rows = np.unique(np.linspace(0, len(requests) - 1, _TIMED).astype(np.int64))
+    taken = []
+    for row in rows:
+        asked = recent(requests.histories(np.array([row])), candidate.history)
+        started = time.perf_counter()
+        candidate.scorer.scores(asked)
+        taken.append(time.perf_counter() - started)
+    return BudgetFacts(
+        bytes=sum(array.nbytes for array in candidate.scorer.weights().values()),
+        milliseconds=round(1000 * statistics.median(taken), 3),
+    )
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 9) if np.isfinite(value) else None

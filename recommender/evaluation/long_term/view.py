@@ -1,0 +1,86 @@
+"""The long term as the log shows it: who came back, how often, and whether they were pleased."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recommender.config.actions import ActionsConfig
+from recommender.evaluation.findings import LongTermFacts, RetentionFacts
+from recommender.evaluation.long_term import retention as cohorts
+from recommender.evaluation.long_term.visits import DAY_MS, active_days, sessions
+from recommender.features.sequences import EventLog
+
+OFFSETS = (1, 7, 28)
+RETURN_DAYS = 7
+_MOST_COHORTS = 12
+_MOST_DAYS = 730
+CAVEATS = (
+    *cohorts.CAVEATS,
+    "The log shows what people did under the policies of its time, not what they would do under "
+    "the candidate.",
+    "Whoever was shown something and did nothing leaves no trace in a log without impressions.",
+)
+
+
+def view(log: EventLog, actions: ActionsConfig, *, width: int = 1) -> LongTermFacts | None:
+    """Look at a log's last two years.
+
+    Args:
+        log: events of all types.
+        actions: which of them are a success.
+        width: days that a look at retention lasts.
+
+    Returns:
+        None for a log without clock times or of less than two days.
+    """
+    if not len(log) or log.times.max() - log.times.min() < 2 * DAY_MS:
+        return None
+    last = int(log.times.max()) // DAY_MS + 1
+    first = max(int(log.times.min()) // DAY_MS, last - _MOST_DAYS)
+    active = active_days(log, first * DAY_MS, last - first)
+    span = max(7, -(-(last - first) // _MOST_COHORTS))
+    found = cohorts.retention(active, OFFSETS, cohort_days=span, width=width)
+    visits = sessions(log, actions)
+    longer = visits.dwell_s[visits.events > 1]
+    followed, _ = visits.returned_within(RETURN_DAYS, int(log.times.max()))
+    weeks = range(0, last - first, 7)
+    week_E = (log.times // DAY_MS - first) // 7
+    seen = (week_E >= 0) & ~np.isnan(log.values)
+    counts = np.bincount(week_E[seen], minlength=len(weeks))
+    totals = np.bincount(week_E[seen], log.values[seen], minlength=len(weeks))
+    people = int((np.diff(log.offsets) > 0).sum())
+    _, overall = found.overall()
+    return LongTermFacts(
+        offsets=OFFSETS,
+        width=width,
+        cohorts=tuple(
+            RetentionFacts(
+                start=int((first + found.first_days[row]) * DAY_MS),
+                size=int(found.sizes[row]),
+                people=tuple(found.people[row].tolist()),
+                share=_plain(found.share[row]),
+                low=_plain(found.low[row]),
+                high=_plain(found.high[row]),
+            )
+            for row in range(len(found.sizes))
+        ),
+        overall=_plain(overall),
+        sessions=len(visits),
+        users=people,
+        sessions_per_user=len(visits) / max(people, 1),
+        conversion=float((visits.successes > 0).mean()),
+        dwell_s=float(np.median(longer)) if len(longer) else None,
+        returned=float(followed.mean()) if len(followed) else None,
+        return_days=RETURN_DAYS,
+        value=tuple(
+            round(float(total / count), 6) if count else None
+            for total, count in zip(totals, counts, strict=True)
+        ),
+        weeks=tuple((first + week) * DAY_MS for week in weeks),
+        weekly_users=tuple(int(active[week : week + 7].any(axis=0).sum()) for week in weeks),
+        caveats=CAVEATS,
+    )
+
+
+def _plain(values: np.ndarray) -> tuple[float | None, ...]:
+    return tuple(round(float(value), 9) if np.isfinite(value) else None for value in values)
