@@ -67,11 +67,19 @@ class ItemText:
 
 @dataclass(frozen=True)
 class ItemAttributes:
-    """An item's plain attributes; None where unknown."""
+    """An item's plain attributes; None where unknown.
+
+    Attributes:
+        categories: most general first.
+        brand: of it.
+        price: of it.
+        category_price: median of the most specific category with enough priced items.
+    """
 
     categories: tuple[str, ...]
     brand: str | None
     price: float | None
+    category_price: float | None = None
 
 
 class OnlineFeatures:
@@ -143,10 +151,7 @@ class OnlineFeatures:
         (row,) = self.rows("item_attributes", "item_id", [item_id], names)
         if row is None:
             return None
-        price = row["price"]
-        # Feast's own writer makes NaN of a null number: it passes through pandas on its way.
-        known = price is not None and not math.isnan(price)
-        return ItemAttributes(tuple(row["categories"]), row["brand"], price if known else None)
+        return attributes_of(row)
 
     def users(self) -> list[str]:
         """Return the ids of all users who have a history, sorted."""
@@ -182,6 +187,16 @@ class OnlineFeatures:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def attributes_of(row: dict[str, Any]) -> ItemAttributes:
+    """Return the attributes in a row of `item_attributes`."""
+    # Feast's own writer makes NaN of a null number: it passes through pandas on its way.
+    price, level = (
+        None if row[name] is None or math.isnan(row[name]) else float(row[name])
+        for name in ("price", "category_price")
+    )
+    return ItemAttributes(tuple(row["categories"] or ()), row["brand"], price, level)
 
 
 def _history(row: dict[str, Any]) -> UserHistory | None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from feature_repo.freshness import place_of, read
 from feature_repo.locations import Lane, project_name
-from feature_repo.online import ItemAttributes, ItemText, UserHistory
+from feature_repo.online import ItemAttributes, ItemText, UserHistory, attributes_of
 from feature_repo.stores.opening import open_online
 from recommender.config import Config
 from recommender.errors import FeatureError
@@ -285,11 +285,7 @@ def _text_of(row: Row | None) -> ItemText | None:
 
 
 def _attributes_of(row: Row | None) -> ItemAttributes | None:
-    if row is None:
-        return None
-    price = row["price"]
-    known = price is not None and not math.isnan(price)
-    return ItemAttributes(tuple(row["categories"] or ()), row["brand"], price if known else None)
+    return None if row is None else attributes_of(row)
 
 
 def _trend_of(row: Row | None) -> ItemTrend | None:
