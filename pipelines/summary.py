@@ -67,6 +67,8 @@ def _data(told: dict[str, Any]) -> Iterator[str]:
             f"{features['passed']} of {features['expectations']} expectations of features hold, "
             f"{len(features['warned'])} warnings"
         )
+    for warning in told.get("materialize", {}).get("warnings", []):
+        yield f"[yellow]warning[/]: {escape(warning)}"
 
 
 def _model(told: dict[str, Any]) -> Iterator[str]:
