@@ -27,7 +27,7 @@ def run(config: str, run_id: str, evaluation: str, decision: str) -> str:
     """
     with running("gate", config, run_id) as step:
         evidence = Evidence.read(Path(evaluation))
-        decided = judge(evidence, step.config.evaluation.gate)
+        decided = judge(evidence, step.config.evaluation.gate, step.config.evaluation.slices)
         decided.write(Path(decision))
         for folder in (Path(decision), step.folder):
             report.write(folder / report.FILE, evidence, decided)

@@ -80,6 +80,27 @@ class GateConfig(Section):
     implausible_ndcg: float = Field(0.9, gt=0, le=1)
     """An NDCG@10 above this is taken as a leak, and fails."""
 
+    floor_ndcg: float = Field(0.0, ge=0, lt=1)
+    """The lower end of the candidate's NDCG@10 must be at least this, whatever the rivals do."""
+
+    slices: bool = True
+    """Whether a group of `evaluation.slices` that is served worse by more than its tolerance
+    fails the candidate."""
+
+    maximum_calibration_error: float | None = Field(0.15, gt=0, le=1)
+    """Largest expected calibration error of an action head; null: not judged."""
+
+    fairness: bool = False
+    """Whether a gap between groups, or a provider's exposure, out of tolerance fails the
+    candidate; it is always reported."""
+
+    maximum_mb: float | None = Field(None, gt=0)
+    """Largest size of the weights, megabytes; null: not judged."""
+
+    maximum_ms: float | None = Field(None, gt=0)
+    """Longest median time for one request, milliseconds, where the evaluation runs; null: not
+    judged."""
+
 
 class EvaluationConfig(Section):
     """What is measured."""

@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from recommender.config.evaluation import GateConfig
+from recommender.config.slices import SlicesConfig
 from recommender.errors import ArtifactError, StorageError
 from recommender.evaluation.evidence import Evidence, Record
 from recommender.evaluation.rules import (
@@ -30,6 +31,13 @@ from recommender.evaluation.rules import (
     not_worse_than_champion,
     plausible,
     scores_are_numbers,
+)
+from recommender.evaluation.rules_of_findings import (
+    above_floor,
+    calibrated,
+    fair,
+    no_group_left_behind,
+    within_budget,
 )
 from recommender.files import read_json, write_json
 
@@ -83,18 +91,23 @@ class Decision(Record):
             ) from None
 
 
-def judge(evidence: Evidence, policy: GateConfig) -> Decision:
-    """Apply the policy to the evidence."""
+def judge(evidence: Evidence, policy: GateConfig, slices: SlicesConfig | None = None) -> Decision:
+    """Apply the policy, and the tolerances of groups (by default the usual ones)."""
     rules = (
         scores_are_numbers(evidence),
         plausible(evidence, policy),
         enough_users(evidence, policy),
+        above_floor(evidence, policy),
         *(beats(evidence, rival, policy) for rival in policy.must_beat),
         *(
             not_worse(evidence, rival, policy.match_margin, policy.minimum_users)
             for rival in policy.must_match
         ),
         not_worse_than_champion(evidence, policy),
+        no_group_left_behind(evidence, policy, slices or SlicesConfig()),
+        calibrated(evidence, policy),
+        fair(evidence, policy),
+        within_budget(evidence, policy),
         differs_from_champion(evidence),
     )
     verdict = max((rule.verdict for rule in rules), key=_SEVERITY.index)
