@@ -27,41 +27,17 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import FeatureError
-from recommender.features.event_order import dictionary, in_order, taken
+from recommender.features.catalogue import Catalogue
+from recommender.features.event_codes import require_known, type_codes
+from recommender.features.event_order import in_order, taken
+
+__all__ = ["Catalogue", "EventLog", "Histories", "Ints"]
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The items in tensor order: row i of every item tensor is `ids[i]`."""
-
-    ids: tuple[str, ...]
-
-    @cached_property
-    def index(self) -> dict[str, int]:
-        """Row of each id."""
-        return {item: row for row, item in enumerate(self.ids)}
-
-    def rows(self, item_ids: pa.ChunkedArray) -> NDArray[np.int32]:
-        """Return the row of each id; −1 for an id that isn't in the catalogue."""
-        codes, names = dictionary(item_ids)
-        found = pc.index_in(names.cast(pa.string()), value_set=self.array)
-        # One more at the end, for the code −1 of a missing id.
-        return np.append(found.fill_null(-1).to_numpy(), -1).astype(np.int32)[codes]
-
-    @cached_property
-    def array(self) -> pa.Array:
-        """The ids as Arrow texts."""
-        return pa.array(self.ids, pa.string())
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -209,15 +185,15 @@ class EventLog:
         """
         users, offsets, rows = in_order(events)
         items = catalogue.rows(events["item_id"])
-        _all_known(
+        require_known(
             items >= 0,
             events["item_id"],
             rows,
             "name items that the catalogue lacks",
             "validation removes such events; run the validate step on this data",
         )
-        kinds = _codes(events["event"], actions)
-        _all_known(
+        kinds = type_codes(events["event"], actions)
+        require_known(
             kinds > 0,
             events["event"],
             rows,
@@ -325,21 +301,3 @@ def _places(sorted_keys: Ints, asked: Ints) -> Ints:
     places = np.empty(len(asked), np.int64)
     places[order] = np.searchsorted(sorted_keys, asked[order], side="left")
     return places
-
-
-def _codes(names: pa.ChunkedArray, actions: ActionsConfig) -> NDArray[np.int8]:
-    """Return the code of each event type, (E,); 0 for an unknown or missing one."""
-    codes, distinct = dictionary(names)
-    known = {name: actions.code(name) for name in actions.types}
-    # One more at the end, for the code −1 of a missing type.
-    return np.array([*(known.get(name, 0) for name in distinct.to_pylist()), 0], np.int8)[codes]
-
-
-def _all_known(
-    known_E: NDArray[np.bool_], names: pa.ChunkedArray, rows: Ints, what: str, hint: str
-) -> None:
-    if not known_E.all():
-        wrong = rows[~known_E[rows]]
-        raise FeatureError(
-            f"{len(wrong)} events {what}, e.g. {names[int(wrong[0])].as_py()!r}", hint
-        )

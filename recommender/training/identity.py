@@ -16,6 +16,8 @@ from recommender.split import Fold
 # Code whose change may change the weights. A checkpoint of other code is not gone on from.
 _CODE = (
     "config",
+    "features/catalogue.py",
+    "features/event_codes.py",
     "features/event_order.py",
     "features/sequences.py",
     "model",
