@@ -79,7 +79,7 @@ def erase_offline(paths: Workspace, profile: Profile, person: Person) -> Removed
     if profile.offline is None:
         return done
     if is_s3(profile.offline):
-        return done + bucket.erase(open_store(profile.offline), person, paths.privacy)
+        return done + bucket.erase(open_store(profile.offline), person, paths.data, paths.privacy)
     return done + _erase_folder(Path(profile.offline), person)
 
 

@@ -45,7 +45,7 @@ class Case:
         paths: the workspace.
         profile: which feature stores are meant.
         also: further stores that hold copies (an `s3://` of canonical tables, say).
-        trained_on: whether some data version held the person when this began.
+        trained_on: whether some data version held the person when this began, or may have.
     """
 
     person: Person
@@ -127,7 +127,7 @@ def _registry(case: Case) -> Removed:
 def _copies(case: Case) -> Removed:
     done = NOTHING
     for store in case.also:
-        done += bucket.erase(store, case.person, case.paths.privacy)
+        done += bucket.erase(store, case.person, case.paths.data, case.paths.privacy)
     return done
 
 
@@ -137,8 +137,11 @@ def _elsewhere(case: Case) -> Removed:
         *(paths.data, paths.features, paths.checkpoints, paths.registry, paths.serving),
         *(paths.kfp, paths.keys, paths.privacy, paths.cache, paths.run("any").parent),
     }
-    rest = (path for path in sorted(paths.root.glob("*")) if path not in known)
-    return sweep((path for each in rest for path in _below(each)), case.person)
+    rest = [path for path in sorted(paths.root.glob("*")) if path not in known]
+    done = sweep((path for path in rest if path.is_file()), case.person)
+    for folder in (path for path in rest if path.is_dir()):
+        done += erase_artifacts(folder, case.person, paths.data)
+    return done
 
 
 def _below(path: Path) -> Iterator[Path]:

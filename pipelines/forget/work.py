@@ -102,7 +102,8 @@ def forget(
         case = _case(config, user_id, also)
         listed = Suppressions(paths)
         before = _proof(case)
-        if not (before.traces or listed.is_suppressed(user_id) or unknown_too):
+        again = listed.is_suppressed(user_id)
+        if not (before.traces or again or unknown_too):
             raise UnknownUserError(
                 f"nothing about the user {user_id!r} was found in {paths.root}",
                 "check the id; --suppress keeps it out all the same if it ever comes",
@@ -110,30 +111,43 @@ def forget(
         listed.add(user_id)
         told = certificate.begin(paths, case.person.ticket, config.name)
         certificate.write(paths, told)
-        if before.traces:
+        # What can't be told to be theirs (a vector, a checkpoint) leaves no trace to find.
+        cut_off = again and told.proved is None
+        if before.traces or cut_off:
             holding = canonical.versions_with(paths.data, case.person)
-            case = replace(case, trained_on=bool(holding))
+            case = replace(case, trained_on=bool(holding) or cut_off)
             marked = models.mark(Registry.of(paths), paths.data, holding, case.person)
-            told = replace(told, models=tuple(sorted({*told.models, *marked})))
+            told = replace(told, models=tuple(sorted({*told.models, *marked})), proved=None)
             certificate.write(paths, told)
             after_each("models")
-        told = _until_clean(case, told, before, after_each)
+            found = None
+        else:
+            found = before
+        told = _until_clean(case, told, found, after_each)
         certificate.write(paths, told)
         return told
 
 
 def _until_clean(
-    case: Case, told: Certificate, found: Scan, after_each: Callable[[str], None]
+    case: Case, told: Certificate, found: Scan | None, after_each: Callable[[str], None]
 ) -> Certificate:
-    """Go through the places until the scan finds nothing: a stream may have been writing."""
+    """Go through the places until the scan finds nothing: a stream may have been writing.
+
+    Args:
+        case: who and where.
+        told: of what was done before.
+        found: by a scan after which nothing is to be done; None: there is something to do.
+        after_each: called with the name of every place that is done.
+    """
     for _ in range(_ROUNDS):
-        if found.clean:
+        if found is not None and not found.traces:
             break
         for place in PLACES:
             told = told.also(place.name, place.erase(case))
             certificate.write(case.paths, told)
             after_each(place.name)
         found = _proof(case)
+    found = found or _proof(case)
     told = told.closed(found)
     if not found.clean:
         certificate.write(case.paths, told)

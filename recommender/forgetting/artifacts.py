@@ -27,6 +27,9 @@ from recommender.forgetting import canonical, forms, sqlite
 from recommender.forgetting.person import Person
 from recommender.forgetting.removed import NOTHING, Removed
 
+DATASET, EVALUATION_SET = "dataset.json", "evaluation_set.json"
+"""Files by which folders of these kinds are known."""
+
 logger = logging.getLogger(__name__)
 
 # What `recommender.files` leaves behind when it is killed: a random name, or the old folder.
@@ -83,9 +86,9 @@ def erase_artifacts(folder: Path, person: Person, data: Path) -> Removed:
         data: `Workspace.data`, whose versions were replaced before.
     """
     done = NOTHING
-    for path in [path for path in files_of(folder) if path.name == "dataset.json"]:
+    for path in [path for path in files_of(folder) if path.name == DATASET]:
         done += _erase_dataset(path.parent, person, data)
-    for path in [path for path in files_of(folder) if path.name == "evaluation_set.json"]:
+    for path in [path for path in files_of(folder) if path.name == EVALUATION_SET]:
         done += _erase_evaluation_set(path.parent, person, data)
     for path in [path for path in files_of(folder) if path.name == "manifest.json"]:
         if (path.parent / "events.parquet").exists():
@@ -136,7 +139,7 @@ def without_user(log: EventLog, user: str) -> EventLog:
 
 
 def _erase_dataset(folder: Path, person: Person, data: Path) -> Removed:
-    told = read_json(folder / "dataset.json")
+    told = read_json(folder / DATASET)
     name = canonical.latest(str(told.get("data_version")), canonical.replaced(data))
     present = person.pseudonym in told.get("users", ())
     if not present and name == told.get("data_version"):

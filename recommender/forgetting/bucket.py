@@ -10,12 +10,12 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from recommender.forgetting import canonical, forms
-from recommender.forgetting.artifacts import files_of
+from recommender.forgetting.artifacts import DATASET, EVALUATION_SET, erase_artifacts, files_of
 from recommender.forgetting.person import Person
 from recommender.forgetting.removed import NOTHING, Removed
 from recommender.forgetting.scan import Scan, Trace
@@ -23,11 +23,14 @@ from recommender.sources.versions import MANIFEST
 from recommender.storage import Store
 
 _VERSION = re.compile(r"(?P<data>(?:.*/)?)versions/d-[0-9a-f]{12}/manifest\.json")
-_LAST = (MANIFEST, canonical.REPLACED)
+_UNITS = frozenset({DATASET, EVALUATION_SET, MANIFEST})
+"""Files that tell of others beside them, with which they must agree."""
+
+_LAST = (DATASET, EVALUATION_SET, MANIFEST, canonical.REPLACED)
 """Files that make others count, in the order in which they are written after those."""
 
 
-def erase(store: Store, person: Person, work: Path) -> Removed:
+def erase(store: Store, person: Person, data: Path, work: Path) -> Removed:
     """Take the person out of everything in a store, its old versions included.
 
     Killed at any point, a second call finishes the work.
@@ -35,6 +38,7 @@ def erase(store: Store, person: Person, work: Path) -> Removed:
     Args:
         store: a folder or a bucket: canonical tables, offline features, a registry …
         person: who is to be forgotten.
+        data: `Workspace.data`, whose versions were replaced before.
         work: folder for copies while they are worked on; nothing stays in it.
 
     Raises:
@@ -45,6 +49,10 @@ def erase(store: Store, person: Person, work: Path) -> Removed:
     roots = {match["data"].rstrip("/") for key in keys if (match := _VERSION.fullmatch(key))}
     for root in sorted(roots):
         done += _erase_tables(store, root, person, work)
+    folders = {key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in _UNITS}
+    for folder in sorted(folders):
+        if not _VERSION.fullmatch(f"{folder}/{MANIFEST}"):
+            done += _erase_unit(store, folder, person, data, work)
     for entry in store.list():
         done += _erase_object(store, entry.key, person, work)
     return done + _erase_history(store, person, work)
@@ -63,14 +71,38 @@ def scan(store: Store, person: Person, work: Path) -> Scan:
 
 def _erase_tables(store: Store, root: str, person: Person, work: Path) -> Removed:
     """Replace the data versions below `root`, as in a folder, and bring the changes back."""
+    with _mirrored(store, root, _is_table, work) as copy:
+        return canonical.erase(copy, person)
+
+
+def _is_table(name: str) -> bool:
+    return name.startswith(("versions/", "inputs/")) or "/" not in name
+
+
+def _erase_unit(store: Store, folder: str, person: Person, data: Path, work: Path) -> Removed:
+    """Take the person out of files that must agree: a data set, say."""
+    with _mirrored(store, folder, lambda name: "/" not in name, work) as copy:
+        return erase_artifacts(copy, person, data)
+
+
+@contextmanager
+def _mirrored(store: Store, root: str, wanted: Callable[[str], bool], work: Path) -> Iterator[Path]:
+    """Yield a copy of a folder; what was changed or removed in it is brought back.
+
+    Args:
+        store: that holds the folder.
+        root: the folder; "" for all of the store.
+        wanted: by its name below `root`, whether a file is copied.
+        work: folder for the copy.
+    """
     prefix = f"{root}/" if root else ""
     with _room(work) as copy:
         for entry in store.list(root):
             name = entry.key.removeprefix(prefix)
-            if name.startswith(("versions/", "inputs/")) or "/" not in name:
+            if wanted(name):
                 store.download(entry.key, (copy / name).parent)
         before = _hashes(copy)
-        done = canonical.erase(copy, person)
+        yield copy
         after = _hashes(copy)
         changed = [name for name, told in after.items() if before.get(name) != told]
         for name in sorted(changed, key=_turn):
@@ -78,7 +110,6 @@ def _erase_tables(store: Store, root: str, person: Person, work: Path) -> Remove
             store.expunge(f"{prefix}{name}", keep_current=True)
         for name in sorted(before.keys() - after.keys(), key=_turn):
             store.expunge(f"{prefix}{name}")
-    return done
 
 
 def _turn(name: str) -> tuple[int, str]:

@@ -26,7 +26,7 @@ def ostinato(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "compile", "recommend", "features", "serve", "stop", "status", "doctor"],
+    ["run", "compile", "recommend", "features", "forget", "serve", "stop", "status", "doctor"],
 )
 def test_every_command_explains_itself(command):
     told = ostinato(command, "--help")

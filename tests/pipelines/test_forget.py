@@ -368,6 +368,21 @@ def test_killed_on_the_way_a_second_run_completes(world, tmp_path, place):
     assert ingest(world.config).unchanged
 
 
+def test_broken_off_after_the_last_trace_it_still_does_the_rest(world):
+    def stop(place: str) -> None:
+        if place == "run records":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        forget(world.config, USER, after_each=stop)
+    cached = world.root / "cache" / "behaviour" / "e-1" / "late.parquet"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"")
+    assert find(world.config, USER).scan.clean
+    assert forget(world.config, USER).proved
+    assert not cached.exists()
+
+
 def test_an_unknown_user_is_said_to_be_unknown_and_nothing_happens(world):
     with pytest.raises(UnknownUserError, match="nothing about the user 'nobody'"):
         forget(world.config, "nobody")

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import boto3
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from forget_people import person
+from forget_people import NAMES, person
 from tables_by_hand import configuration
 
 from recommender.errors import StorageError
+from recommender.features.build import build_dataset, catalogue_order
+from recommender.features.dataset import Dataset
+from recommender.features.text import TextVectors
 from recommender.forgetting import bucket, canonical
 from recommender.sources.content import data_version
 from recommender.sources.versions import ingest, intact
 from recommender.storage import open_store
 from recommender.tables import Tables
 
+NO_DATA = Path("no-data-here")
 USER = "u00002"
 ME = person(USER)
 SYNTHETIC = {"kind": "synthetic", "users": 8, "items": 10, "days": 10, "sessions_per_user": 2}
@@ -77,7 +83,7 @@ def test_old_versions_and_markers_of_whoever_held_them_go(versioned, tmp_path):
     store.delete("a/other2.parquet")
     assert sum(map(names_them, everything(versioned).values())) == 4
     assert len(bucket.scan(store, ME, tmp_path).traces) == 4
-    bucket.erase(store, ME, tmp_path)
+    bucket.erase(store, ME, NO_DATA, tmp_path)
     left = everything(versioned)
     assert not any(map(names_them, left.values()))
     counts = dict.fromkeys((key for key, _ in left), 0)
@@ -94,7 +100,7 @@ def test_old_versions_and_markers_of_whoever_held_them_go(versioned, tmp_path):
     kept = pq.read_table(io.BytesIO(store.read_bytes("a/now.parquet")))
     assert kept["user_id"].to_pylist() == ["u1", "u10"]
     assert bucket.scan(store, ME, tmp_path).clean
-    assert not bucket.erase(store, ME, tmp_path)
+    assert not bucket.erase(store, ME, NO_DATA, tmp_path)
     assert list(tmp_path.iterdir()) == [], "no copy stays here"
 
 
@@ -109,7 +115,7 @@ def test_data_versions_in_a_bucket_are_replaced_like_those_in_a_folder(versioned
     for _ in range(2):
         store.upload(data, "data")
     expected = data_version(canonical.without(Tables.read(version.folder), ME))
-    bucket.erase(store, ME, tmp_path / "work")
+    bucket.erase(store, ME, NO_DATA, tmp_path / "work")
     left = everything(versioned)
     assert not any(map(names_them, left.values()))
     assert not any(version.name in key for key, _ in left), "the old folder is gone for good"
@@ -140,9 +146,9 @@ def test_broken_off_between_two_objects_a_second_call_goes_on(versioned, tmp_pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "expunge", expunge)
         with pytest.raises(KeyboardInterrupt):
-            bucket.erase(store, ME, tmp_path / "work")
+            bucket.erase(store, ME, NO_DATA, tmp_path / "work")
     assert any(map(names_them, everything(versioned).values()))
-    bucket.erase(store, ME, tmp_path / "work")
+    bucket.erase(store, ME, NO_DATA, tmp_path / "work")
     assert not any(map(names_them, everything(versioned).values()))
     store.download(f"data/versions/{expected}", tmp_path / "back" / expected)
     assert intact(tmp_path / "back" / expected)
@@ -151,7 +157,7 @@ def test_broken_off_between_two_objects_a_second_call_goes_on(versioned, tmp_pat
 def test_a_bucket_without_versions_is_rewritten_too(s3_bucket, tmp_path):
     store = open_store(f"s3://{s3_bucket}")
     store.write_bytes("x.parquet", parquet("u1", USER))
-    bucket.erase(store, ME, tmp_path)
+    bucket.erase(store, ME, NO_DATA, tmp_path)
     assert not any(map(names_them, everything(s3_bucket).values()))
     assert store.expunge("x.parquet") == 1
     assert store.list() == ()
@@ -160,12 +166,34 @@ def test_a_bucket_without_versions_is_rewritten_too(s3_bucket, tmp_path):
 
 def test_a_bucket_that_is_not_there_is_said_so(s3_bucket, tmp_path):
     with pytest.raises(StorageError, match="bucket that does not exist"):
-        bucket.erase(open_store("s3://no-such-bucket-here/x"), ME, tmp_path)
+        bucket.erase(open_store("s3://no-such-bucket-here/x"), ME, NO_DATA, tmp_path)
+
+
+def test_a_data_set_in_a_bucket_stays_whole(versioned, tmp_path):
+    config = configuration(tmp_path / "w", source={**SYNTHETIC, "users": 12, "days": 30})
+    version = ingest(config)
+    whole = Tables.read(version.folder)
+    items = catalogue_order(whole.items)
+    width = np.ones((items.num_rows, 2), np.float32)
+    words = ("",) * items.num_rows
+    text = TextVectors(width, words, words, "e@0", 0, 0, 0, 0.0)
+    old = build_dataset(whole, config, text, NAMES, version.name)
+    old.write(tmp_path / "made")
+    store = open_store(f"s3://{versioned}/kfp")
+    store.upload(tmp_path / "made", "run/materialize/dataset")
+    bucket.erase(store, ME, NO_DATA, tmp_path / "work")
+    assert not any(map(names_them, everything(versioned).values()))
+    store.download("run/materialize/dataset", tmp_path / "back")
+    new = Dataset.read(tmp_path / "back")
+    assert set(old.log.users) - set(new.log.users) == {ME.pseudonym}
+    gone = old.log.user_of_event == old.log.users.index(ME.pseudonym)
+    np.testing.assert_array_equal(new.log.times, old.log.times[~gone])
+    np.testing.assert_array_equal(np.diff(new.log.offsets).sum(), len(new.log))
 
 
 def test_a_folder_is_a_store_as_well(tmp_path):
     store = open_store(tmp_path / "copy")
     store.write_bytes("x/y.parquet", parquet("u1", USER))
-    bucket.erase(store, ME, tmp_path / "work")
+    bucket.erase(store, ME, NO_DATA, tmp_path / "work")
     kept = pq.read_table(tmp_path / "copy" / "x" / "y.parquet")["user_id"].to_pylist()
     assert kept == ["u1"]
