@@ -31,10 +31,10 @@ def sequences(
     Raises:
         ValueError: the log doesn't carry the ids of its events.
     """
-    if log.event_ids is None:
-        raise ValueError("build the log with event_ids=True")
     everybody = np.arange(len(log.users), dtype=np.int64)
     histories = log.histories(everybody, np.full(len(everybody), as_of, np.int64), limit)
+    if histories.event_ids is None:
+        raise ValueError("build the log with event_ids=True")
     seen = histories.lengths > 0
     # Users without a history take no room in the flat arrays: dropping their rows is enough.
     offsets = np.concatenate([[0], np.cumsum(histories.lengths[seen])])
@@ -44,7 +44,7 @@ def sequences(
         "actions": pa.array(types, pa.string()).take(pa.array(histories.actions - 1)),
         "times": pa.array(histories.times, pa.int64()),
         "values": pa.array(histories.values, pa.float32()),
-        "event_ids": histories.event_ids,
+        "event_ids": histories.event_ids.cast(pa.string()),
         "arrivals": pa.array(np.zeros(len(histories.times), np.int64)),
     }
     users = np.array(log.users, object)[seen]

@@ -10,6 +10,7 @@ from tables_by_hand import ACTIONS, event_table
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import FeatureError
+from recommender.features.latest import sequences
 from recommender.features.sequences import Catalogue, EventLog, Histories
 
 ACTIONS_CONFIG = ActionsConfig.model_validate(ACTIONS)
@@ -165,3 +166,22 @@ def test_batches_cut_the_histories_and_lose_nothing():
     assert np.concatenate([part.lengths for part in parts]).tolist() == list(range(7))
     assert np.concatenate([part.values for part in parts]).tolist() == histories.values.tolist()
     assert np.concatenate([part.now for part in parts]).tolist() == list(range(7))
+
+
+@given(logs(least=1), st.integers(-4, 8), st.integers(1, 5))
+def test_event_ids_go_with_their_events_where_they_are_asked_for(events, time, limit):
+    log = EventLog.build(event_table(events), CATALOGUE, ACTIONS_CONFIG, event_ids=True)
+    assert build(events).event_ids is None
+    left = log.of_types(("click", "purchase"), ACTIONS_CONFIG)
+    everybody = np.arange(len(log.users))
+    histories = left.histories(everybody, np.full(len(everybody), time), limit)
+    kept = [event for event in events if event[2] != "impression"]
+    for row, user in enumerate(log.users):
+        seen = sorted((e[3], e[5]) for e in kept if e[0] == user and e[3] < time)[-limit:]
+        part = histories.slice(row, row + 1)
+        assert part.event_ids.to_pylist() == [name for _, name in seen]
+
+
+def test_events_without_ids_of_their_own_make_no_online_rows():
+    with pytest.raises(ValueError, match="event_ids=True"):
+        sequences(build([("u", "a", "click", 1)]), CATALOGUE.array, ACTIONS_CONFIG.types, 5, 3)
