@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from recommender.evaluation import forecast_picture
+from recommender.evaluation import findings_picture, forecast_picture
 from recommender.evaluation.evidence import Evidence, Interval
 from recommender.evaluation.gate import Decision
 from recommender.evaluation.picture import draw
@@ -52,6 +52,9 @@ def render(evidence: Evidence, decision: Decision | None) -> str:
         metric=str.upper,
         count=_count,
         share=_share,
+        percent=_percent,
+        plain=_plain,
+        day=_day,
     )
     word, sign = _VERDICTS[decision.verdict if decision else "pending"]
     if decision and decision.action == "keep champion":
@@ -68,6 +71,15 @@ def render(evidence: Evidence, decision: Decision | None) -> str:
         picture=draw(evidence, decision),
         foreseen=forecast_picture.draw(evidence.backtest),
         helped=forecast_picture.helped(evidence),
+        findings=evidence.findings,
+        forests=findings_picture.forests(evidence.findings) if evidence.findings else (),
+        logged=findings_picture.logged(evidence.findings.off_policy) if evidence.findings else None,
+        curves=[findings_picture.curve(head) for head in evidence.findings.heads]
+        if evidence.findings
+        else [],
+        weekly=findings_picture.weekly(evidence.findings.long_term)
+        if evidence.findings and evidence.findings.long_term
+        else None,
         at_ten=[name for name in evidence.metrics if name.endswith("@10")],
         glossary=[
             _METRICS[name] for name in dict.fromkeys(m.split("@")[0] for m in evidence.metrics)
@@ -93,6 +105,18 @@ def _interval(found: Interval) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:+.1%}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _day(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d}"
 
 
 def _moment(milliseconds: int) -> str:
