@@ -14,6 +14,7 @@ from feature_repo.locations import online_db
 from feature_repo.online import OnlineFeatures
 from feature_repo.store import publish
 from recommender.features.dataset import Dataset
+from recommender.features.freshness import DATASET_FILE
 from recommender.files import write_json
 from recommender.privacy import pseudonyms
 
@@ -110,7 +111,10 @@ def test_a_second_run_encodes_nothing_and_gives_the_same_bytes(config, tmp_path)
         run(config.to_json(), name, clean, str(tmp_path / name))
     assert record(config, "two")["summary"]["text"]["encoded"] == 0
     assert record(config, "two")["summary"]["text"]["cached"] == 3
-    for path in (tmp_path / "one").iterdir():
+    files = {path.name: path for path in (tmp_path / "one").iterdir()}
+    del files[DATASET_FILE]  # says when it was made
+    assert files.keys() == {"log.parquet", "items.parquet", "text.safetensors", "dataset.json"}
+    for path in files.values():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
