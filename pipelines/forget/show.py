@@ -32,9 +32,10 @@ def verify(config: Config, user: str, also: Sequence[str], console: Console) -> 
         console.print(_looked_at(found.scan), highlight=False)
         return
     _print_found(found, user, console)
+    torn = len(found.scan.unreadable)
     raise NotForgottenError(
-        f"{user!r} is in {len(found.scan.traces)} places; "
-        f"{len(found.scan.unreadable)} files can't be read",
+        f"{user!r} is in {len(found.scan.traces)} places"
+        + (f", and {torn} files can't be read" if torn else ""),
         "without --verify, the same command removes them",
     )
 

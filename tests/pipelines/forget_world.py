@@ -7,12 +7,14 @@ encoder) and the reports, which are told by hand.
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
@@ -215,3 +217,26 @@ def _caches(config: Config, users: list[str]) -> None:
 
 def without_user(rows: list[dict[str, Any]], user: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["user_id"] != user]
+
+
+def brute_force(root: Path, *needles: str) -> list[str]:
+    """Look by other means than the command does: pandas, sqlite's own dump, plain bytes."""
+    found = []
+    for path in root.rglob("*"):
+        if not path.is_file() or path.name == "suppressed.json":
+            continue
+        data = path.read_bytes()
+        if data.startswith(b"PAR1"):
+            data += pd.read_parquet(path).map(repr).to_csv().encode()
+        if data.startswith(b"SQLite"):
+            rows = (row for table in tables_of(path) for row in table)
+            data += repr(list(rows)).encode()
+        found += [f"{path}: {needle}" for needle in needles if needle.encode() in data]
+    return found
+
+
+def tables_of(path: Path):
+    store = sqlite3.connect(path)
+    for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
+        yield store.execute(f'SELECT * FROM "{name}"').fetchall()
+    store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,26 +9,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
-import time
-from pathlib import Path
 
 import forget_world
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from forget_world import RESULTS, RUN, World, without_user
-from typer.testing import CliRunner
+from forget_world import RESULTS, RUN, World, brute_force, without_user
 
 from feature_repo.locations import online_db
-from feature_repo.store import taking_turns
 from feature_repo.stores.sqlite import SqliteStore
 from feature_repo.wire import encode_key
-from pipelines.cli import app
 from pipelines.forget.places import PLACES
-from pipelines.forget.work import NotForgottenError, UnknownUserError, find, forget, nobody_else
-from recommender.errors import ConfigError, RolloutError, UserError
+from pipelines.forget.work import NotForgottenError, find, forget
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.features.dataset import Dataset
 from recommender.forgetting.suppression import Suppressions
@@ -37,45 +28,8 @@ from recommender.registry import Registry
 from recommender.sources.versions import ingest
 from recommender.tables import Tables
 from serving.rollout.records import Journal
-from serving.rollout.release import rollouts_of
 
 USER, OTHER = "u00003", "u00004"
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return forget_world.build(tmp_path_factory.mktemp("built") / "w")
-
-
-@pytest.fixture
-def world(built: World, tmp_path: Path) -> World:
-    """A copy, because forgetting can't be undone."""
-    shutil.copytree(built.root, tmp_path / "w")
-    config = built.config.model_copy(update={"workspace": str(tmp_path / "w")})
-    return World(config, built.version, built.tables, built.model)
-
-
-def brute_force(root: Path, *needles: str) -> list[str]:
-    """Look by other means than the command does: pandas, sqlite's own dump, plain bytes."""
-    found = []
-    for path in root.rglob("*"):
-        if not path.is_file() or path.name == "suppressed.json":
-            continue
-        data = path.read_bytes()
-        if data.startswith(b"PAR1"):
-            data += pd.read_parquet(path).map(repr).to_csv().encode()
-        if data.startswith(b"SQLite"):
-            rows = (row for table in tables_of(path) for row in table)
-            data += repr(list(rows)).encode()
-        found += [f"{path}: {needle}" for needle in needles if needle.encode() in data]
-    return found
-
-
-def tables_of(path: Path):
-    store = sqlite3.connect(path)
-    for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
-        yield store.execute(f'SELECT * FROM "{name}"').fetchall()
-    store.close()
 
 
 def online_rows(world: World) -> dict[str, list[tuple]]:
@@ -268,54 +222,6 @@ def test_ids_that_look_like_others_lose_nothing_else(tmp_path, user):
     assert ingest(world.config).name == folder.name
 
 
-@pytest.fixture
-def ostinato(world, tmp_path):
-    """The command line on this workspace."""
-    file = tmp_path / "config.yaml"
-    file.write_text(world.config.to_json())  # JSON is YAML
-
-    def call(*words: str):
-        return CliRunner().invoke(app, [*words, "--config", str(file)])
-
-    return call
-
-
-def test_the_command_asks_before_and_tells_afterwards(world, ostinato):
-    assert "retrain" not in ostinato("status").output
-    refused = ostinato("forget", USER)
-    assert isinstance(refused.exception, UserError)
-    assert "--yes" in refused.exception.hint
-    assert isinstance(ostinato("forget", USER, "--json").exception, UserError)
-    assert isinstance(ostinato("forget", USER, "--verify").exception, NotForgottenError)
-    assert not Suppressions(world.config.paths).is_suppressed(USER)
-    told = ostinato("forget", USER, "--yes")
-    assert told.exit_code == 0, told.output
-    for words in ("online store", "data versions", "proved", "marked", world.model, "not seen"):
-        assert words in told.output
-    assert world.pseudonym(USER) not in told.output
-    again = ostinato("forget", USER, "--yes", "--json")
-    certificate = json.loads(again.output)
-    assert certificate["proved"]
-    assert certificate["removed"]["online store"]["records"] > 0, "of the first time"
-    assert certificate["scan"]["traces"] == 0
-    assert "nothing of" in ostinato("forget", USER, "--verify").output
-    assert isinstance(ostinato("forget", "nobody", "--yes").exception, UnknownUserError)
-
-
-def test_status_says_that_the_champion_saw_somebody(world, ostinato):
-    Registry.of(world.config.paths).promote(world.model)
-    ostinato("forget", USER, "--yes")
-    assert "saw a user who has asked to be forgotten" in ostinato("status").output
-    ostinato("forget", OTHER, "--yes")
-    assert "saw 2 users who have asked" in ostinato("status").output
-
-
-def test_a_workspace_that_is_not_there_is_said_so(world, ostinato):
-    told = ostinato("forget", USER, "--yes", "--workspace", str(world.root / "nowhere"))
-    assert "does not exist" in str(told.exception)
-    assert not (world.root / "nowhere").exists()
-
-
 def test_a_second_time_changes_nothing(world):
     first = forget(world.config, USER)
     files = {path: path.stat().st_mtime_ns for path in world.root.rglob("*.parquet")}
@@ -383,47 +289,6 @@ def test_broken_off_after_the_last_trace_it_still_does_the_rest(world):
     assert not cached.exists()
 
 
-def test_an_unknown_user_is_said_to_be_unknown_and_nothing_happens(world):
-    with pytest.raises(UnknownUserError, match="nothing about the user 'nobody'"):
-        forget(world.config, "nobody")
-    assert not Suppressions(world.config.paths).is_suppressed("nobody")
-    told = forget(world.config, "nobody", unknown_too=True)
-    assert told.proved
-    assert not any(told.removed.values())
-    assert told.models == ()
-    assert Suppressions(world.config.paths).is_suppressed("nobody")
-
-
-def test_it_waits_for_nobody_who_is_at_work_but_says_so(world):
-    with (world.root / "run.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ConfigError, match="another run is at work"):
-            forget(world.config, USER)
-    with rollouts_of(world.config).locked(), pytest.raises(RolloutError, match="drives a rollout"):
-        forget(world.config, USER)
-    with nobody_else(world.config), pytest.raises(ConfigError, match="another run"):
-        forget(world.config, USER)
-    assert not Suppressions(world.config.paths).is_suppressed(USER)
-
-
-def test_it_waits_for_a_publication(world):
-    waited = []
-
-    def publish() -> None:
-        with taking_turns(world.config.paths):
-            publishing.set()
-            time.sleep(0.5)
-            waited.append("published")
-
-    publishing = threading.Event()
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    publishing.wait()
-    forget(world.config, USER, after_each=waited.append)
-    publisher.join()
-    assert waited[0] == "published"
-
-
 def test_a_reader_that_is_open_sees_the_person_go(world):
     store = SqliteStore(online_db(world.config.paths), "by_hand")
     assert store.rows("user_sequence", "user_id", [USER])[0] is not None
@@ -442,18 +307,6 @@ def test_a_log_that_is_open_can_be_written_on(world):
         server.write(b"and on it goes\n")
     assert b"\0" not in log.read_bytes()
     assert log.read_text().endswith("is odd\nand on it goes\n")
-
-
-def test_looking_only_changes_nothing_and_finds_them(world):
-    before = {path: path.read_bytes() for path in world.root.rglob("*") if path.is_file()}
-    found = find(world.config, USER)
-    assert len(found.scan.traces) > 20
-    assert found.since is None
-    same = {path: path.read_bytes() for path in world.root.rglob("*") if path.is_file()}
-    assert same.keys() == before.keys()
-    forget(world.config, USER)
-    assert find(world.config, USER).scan.clean
-    assert find(world.config, USER).since
 
 
 def test_what_no_place_knows_of_is_found_and_named(world):
