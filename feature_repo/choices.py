@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from feature_repo.stream.rules import EventRules
 from recommender.config import Config
 from recommender.config.activity import ActivityConfig
 from recommender.errors import ConfigError
@@ -18,6 +19,7 @@ from recommender.errors import ConfigError
 ENCODERS_VARIABLE = "OSTINATO_TEXT_ENCODERS"
 BEHAVIOUR_VARIABLE = "OSTINATO_USER_BEHAVIOUR"
 WINDOWS_VARIABLE = "OSTINATO_ACTIVITY_WINDOWS"
+RULES_VARIABLE = "OSTINATO_EVENT_RULES"
 
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,23}")
 
@@ -30,18 +32,26 @@ class Choices:
         encoders: slugs of the further text encoders: columns of `item_text`.
         behaviour: whether there is a view `user_behaviour`.
         windows_days: in which activity is counted, rising: columns of `user_activity`.
+        rules: what streamed events must be like (`EventRules.to_text`); without them nothing can
+            be pushed to `user_event`.
     """
 
     encoders: tuple[str, ...] = ()
     behaviour: bool = False
     windows_days: tuple[int, ...] = ActivityConfig().windows_days
+    rules: str = ""
 
     @classmethod
     def of(cls, config: Config) -> Choices:
         """Return what a configuration adds."""
         text = config.features.text
         windows = config.features.activity.windows_days
-        return cls(tuple(each.slug for each in text.also), text.behaviour, windows)
+        return cls(
+            tuple(each.slug for each in text.also),
+            text.behaviour,
+            windows,
+            EventRules.of(config).to_text(),
+        )
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Choices:
@@ -52,6 +62,7 @@ class Choices:
 
         Raises:
             ConfigError: a variable can't be understood.
+            FeatureError: the rules for events can't.
         """
         given = os.environ if environment is None else environment
         slugs = tuple(each for each in given.get(ENCODERS_VARIABLE, "").split(",") if each)
@@ -63,7 +74,10 @@ class Choices:
                 f"{BEHAVIOUR_VARIABLE} 0 or 1; they are {','.join(slugs)!r} and {behaviour!r}",
                 "python -m feature_repo.environment CONFIG prints both for a configuration",
             )
-        return cls(slugs, behaviour == "1", _windows(given.get(WINDOWS_VARIABLE, "")))
+        rules = given.get(RULES_VARIABLE, "")
+        if rules:
+            EventRules.from_text(rules)  # says what is wrong before it is registered
+        return cls(slugs, behaviour == "1", _windows(given.get(WINDOWS_VARIABLE, "")), rules)
 
     def variables(self) -> dict[str, str]:
         """Return the environment that `read` understands."""
@@ -71,6 +85,7 @@ class Choices:
             ENCODERS_VARIABLE: ",".join(self.encoders),
             BEHAVIOUR_VARIABLE: "1" if self.behaviour else "0",
             WINDOWS_VARIABLE: ",".join(map(str, self.windows_days)),
+            RULES_VARIABLE: self.rules,
         }
 
 

@@ -8,6 +8,7 @@ variables. Local files go DuckDB's own way.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from feast.infra.offline_stores.duckdb import (
@@ -23,7 +24,12 @@ from feast.infra.offline_stores.ibis import (
 )
 from feast.infra.offline_stores.offline_store import RetrievalJob
 
+from feature_repo.stream.apply import now_ms
+from feature_repo.stream.feast_rows import events_of_table, landing_at, workspace_of
+from feature_repo.stream.rules import EventRules
+from recommender.forgetting.suppression import Suppressions
 from recommender.storage import is_s3
+from recommender.tables import EVENTS
 
 _EVERY_FILE = "/*.parquet"
 
@@ -61,6 +67,33 @@ class SnapshotOfflineStore(DuckDBOfflineStore):
         asked |= dict(zip((*names, "full_feature_names"), given, strict=False))
         return get_historical_features_ibis(**asked, **_reading(asked["config"]))
 
+    def get_table_column_names_and_types_from_data_source(
+        self, config: Any, data_source: Any
+    ) -> Iterable[tuple[str, str]]:
+        """Return a source's columns; those of events are the canonical ones."""
+        if landing_at(getattr(data_source, "path", "")) is not None:
+            return [(field.name, str(field.type)) for field in EVENTS]
+        told: Iterable[tuple[str, str]] = super().get_table_column_names_and_types_from_data_source(
+            config, data_source
+        )
+        return told
+
+    @staticmethod
+    def offline_write_batch(config: Any, feature_view: Any, table: Any, progress: Any) -> None:
+        """Land pushed events; other rows as Feast does."""
+        landing = landing_at(getattr(feature_view.batch_source, "path", ""))
+        if landing is None:
+            DuckDBOfflineStore.offline_write_batch(config, feature_view, table, progress)
+            return
+        rules, now = EventRules.from_tags(feature_view.tags), now_ms()
+        events = events_of_table(table, rules, now)
+        if (paths := workspace_of(config)) is not None:
+            suppressed = Suppressions(paths)
+            events = [event for event in events if event.user_id not in suppressed]
+        landing.land(events, now)
+        if progress:
+            progress(table.num_rows)
+
 
 def _reading(config: Any) -> dict[str, Any]:
     return {
@@ -75,6 +108,8 @@ def _reading(config: Any) -> dict[str, Any]:
 
 def _read(source: Any, repo_path: str) -> Any:
     path = getattr(source, "path", "")
+    if (landing := landing_at(path)) is not None:
+        landing.prepare()  # nothing may have landed yet, and DuckDB wants a file
     if not is_s3(path):
         return _read_data_source(source, repo_path)
     import ibis

@@ -12,6 +12,7 @@ from feature_repo.views.item_text import item_text
 from feature_repo.views.item_trend import item_trend
 from feature_repo.views.user_activity import user_activity
 from feature_repo.views.user_behaviour import user_behaviour
+from feature_repo.views.user_event import user_event
 from feature_repo.views.user_profile import user_profile
 from feature_repo.views.user_sequence import user_sequence
 
@@ -31,6 +32,7 @@ def views(folder: str | Path, choices: Choices = _NONE) -> dict[str, FeatureView
         user_sequence(location),
         user_profile(location),
         user_activity(location, choices),
+        user_event(location, choices),
         item_text(location, choices),
         item_attributes(location),
         item_trend(location),
