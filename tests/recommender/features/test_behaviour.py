@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables_by_hand import configuration, item_table, tables
 from tiny_encoder import tiny_encoder
@@ -57,6 +57,7 @@ def test_limits_belong_to_the_later_word(days, when):
     assert told([(0, 2, days)]).startswith(when)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(2, 3), st.integers(0, 500)), max_size=40),
     st.integers(1, 30),
@@ -111,6 +112,7 @@ EVENT = st.tuples(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(EVENT, max_size=12), st.lists(EVENT, max_size=6), st.integers(1, 41))
 def test_no_event_at_or_after_the_moment_leaves_a_trace(config, past, planted, half_days):
     as_of = half_days * DAY // 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.errors import FeatureError
@@ -30,6 +30,7 @@ def brute_force(ids, vectors, query, k, without=None):
     return [item for _, item in sorted(scored)[:k]]
 
 
+@settings(deadline=None)
 @given(SPARSE, st.data())
 def test_few_vectors_with_many_ties_are_ranked_as_a_brute_force_search_does(kinds, data):
     ids = data.draw(st.permutations([f"i{n:02}" for n in range(len(kinds))]))
@@ -44,6 +45,7 @@ def test_few_vectors_with_many_ties_are_ranked_as_a_brute_force_search_does(kind
     assert all(-1 <= each.cosine <= 1 for each in found)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(2, 100))
 def test_random_vectors_are_ranked_as_a_brute_force_search_does(seed, k, width):
     rng = np.random.default_rng(seed)

@@ -115,7 +115,7 @@ def rows(part: Encoded):
 
 
 def test_a_reader_finds_everything_while_shards_are_merged(tmp_path):
-    texts = [f"text {n}" for n in range(200)]
+    texts = [f"text {n}" for n in range(120)]
     cache = VectorCache(tmp_path)
     stop = threading.Event()
     seen = []
