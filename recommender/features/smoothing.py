@@ -73,5 +73,6 @@ def _weighted(demand: Demand, weight: float) -> tuple[Doubles, Doubles]:
     """Return the weighted sum of each series' demand and the sum of its weights, (S,) each."""
     ages = demand.periods - 1 - demand.places
     parts = demand.counts * (1 - weight) ** ages
-    sums = np.bincount(demand.owners, parts, minlength=len(demand))
-    return sums, np.asarray((1 - (1 - weight) ** demand.lengths) / weight)
+    sums = np.bincount(demand.owners, parts, minlength=len(demand)).astype(np.float64)
+    mass = (1 - (1 - weight) ** demand.lengths.astype(np.float64)) / weight
+    return sums, mass
