@@ -25,6 +25,8 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
 from feast.value_type import ValueType
 
+from feature_repo.freshness import Place, files_beside
+from feature_repo.materialized import Watched
 from feature_repo.merging import STREAMED, merge_of
 from feature_repo.stores.online_store import Merge, OnlineStore
 from feature_repo.stores.rows import CREATED, EVENT
@@ -95,9 +97,11 @@ class SnapshotEngine(LocalComputeEngine):
             return super()._materialize_one(registry, task, **options)
         job = f"{view.name}-{task.start_time}-{task.end_time}"
         try:
-            batches = _typed(view, self._batches(task))
+            watched = Watched(view.name)
+            batches = watched.passing(_typed(view, self._batches(task)))
             merge = _merge(registry, task.project, view.name)
             told = store.write(view.name, view.join_keys[0], batches, merge)
+            watched.record(_place(self.repo_config, task.project))
         except Exception as error:  # noqa: BLE001 Feast raises what the job holds
             return LocalMaterializationJob(job, MaterializationJobStatus.ERROR, error=error)
         logger.info("%s: %s", view.name, told)
@@ -118,9 +122,7 @@ class SnapshotEngine(LocalComputeEngine):
             end_date=None if task.disable_event_timestamp else task.end_time,
         )
         names = {source.timestamp_field: EVENT, source.created_timestamp_column: CREATED}
-        table = getattr(job, "table", None)  # Ibis: DuckDB streams it
-        read = table.to_pyarrow_batches(chunk_size=_ROWS) if table is not None else None
-        for batch in read or job.to_arrow().to_batches(max_chunksize=_ROWS):
+        for batch in _streamed(job):
             yield batch.rename_columns([names.get(name, name) for name in batch.schema.names])
 
     def _online(self, project: str) -> OnlineStore | None:
@@ -128,6 +130,17 @@ class SnapshotEngine(LocalComputeEngine):
         if self._store is None:
             self._store = _opened(self.repo_config, project)
         return self._store
+
+
+def _streamed(job: Any) -> Iterator[pa.RecordBatch]:
+    """Yield what a retrieval job finds; of DuckDB's (by Ibis) only a little at a time."""
+    table = getattr(job, "table", None)
+    if table is None:
+        yield from job.to_arrow().to_batches(max_chunksize=_ROWS)
+        return
+    # DuckDB would paint a bar over whatever the terminal shows.
+    table.get_backend().raw_sql("SET enable_progress_bar = false")
+    yield from table.to_pyarrow_batches(chunk_size=_ROWS)
 
 
 def kinds_of_view(view: FeatureView) -> dict[str, str]:
@@ -163,6 +176,16 @@ def _opened(config: Any, project: str) -> OnlineStore | None:
 
         return SqliteStore(Path(config.repo_path or ".") / path, project)
     return None
+
+
+def _place(config: Any, project: str) -> Place:
+    """Return where the freshness of a store that `_opened` knows is recorded."""
+    store = config.online_store
+    if (connection := getattr(store, "connection_string", None)) is not None:
+        from feature_repo.freshness_in_redis import RedisPlace
+
+        return RedisPlace(connection, project)
+    return files_beside(Path(config.repo_path or ".") / store.path, project)
 
 
 def _merge(registry: BaseRegistry, project: str, view: str) -> Merge | None:

@@ -8,12 +8,15 @@ features that are called older than they are, never younger.
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from feature_repo.locations import online_db
 from feature_repo.profile import Profile, read_profile
 from recommender.errors import StorageError
 from recommender.features.freshness import Freshness
@@ -58,10 +61,20 @@ def place_of(paths: Workspace, project: str, profile: Profile | None = None) -> 
     """
     profile = profile or read_profile()
     if profile.redis is None:
-        return _Files(paths.features / "freshness", project)
+        return files_beside(online_db(paths), project)
     from feature_repo.freshness_in_redis import RedisPlace
 
     return RedisPlace(profile.redis, project)
+
+
+def files_beside(store: Path, project: str) -> Place:
+    """Return the files of a project whose online store is a file.
+
+    Args:
+        store: that file.
+        project: Feast project.
+    """
+    return _Files(store.parent / "freshness", project)
 
 
 def record(place: Place, published: Iterable[Freshness]) -> None:
@@ -176,14 +189,23 @@ class _Files:
     def write(self, records: Mapping[str, Any]) -> None:
         views = {name: each for name, each in records.items() if name != _STREAM}
         if views:
-            # Publications take turns (`publish.lock`), so nothing is lost in between.
-            write_json(self._views, {**self._held(self._views), **views})
+            with self._alone():
+                write_json(self._views, {**self._held(self._views), **views})
         if _STREAM in records:
             write_json(self._stream, {_STREAM: records[_STREAM]})
 
     def remove(self, views: Collection[str]) -> None:
-        held = self._held(self._views)
-        write_json(self._views, {name: each for name, each in held.items() if name not in views})
+        with self._alone():
+            held = self._held(self._views)
+            write_json(self._views, {name: held[name] for name in held if name not in views})
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one change at a time: views may be materialized by several processes."""
+        self._views.parent.mkdir(parents=True, exist_ok=True)
+        with self._views.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     @staticmethod
     def _held(path: Path) -> dict[str, Any]:

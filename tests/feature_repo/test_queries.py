@@ -241,6 +241,26 @@ def test_redis_answers_as_sqlite_does_and_keeps_the_freshness(shop, production):
         production.start()
 
 
+def test_what_feast_materializes_is_recorded_as_what_we_publish(shop):
+    from feature_repo.sdk import materialize, open_store
+
+    config, made = shop
+    published = publish(config, made, None, "live", data_version="d-000000000001")
+    place = place_of(config.paths, "by_hand")
+    ours = read(place)
+    store = open_store(config.paths, "by_hand")
+    materialize(store, config.paths, published.as_of_ms)
+    theirs = read(place)
+    assert theirs.keys() == ours.keys()
+    for view, record in theirs.items():
+        assert record.published_ms > ours[view].published_ms
+        for name in ("rows", "as_of_ms", "newest_event_ms", "read_ms", "data_version"):
+            assert getattr(record, name) == getattr(ours[view], name), (view, name)
+    # An interval without rows makes nothing newer.
+    materialize(store, config.paths, published.as_of_ms + HOUR)
+    assert read(place) == theirs
+
+
 def test_a_record_of_freshness_survives_other_projects(shop):
     config, _ = shop
     publish(config, shop[1], START + HOUR, "rehearsal", data_version="d-2")
