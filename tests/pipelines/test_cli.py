@@ -91,8 +91,8 @@ def test_two_runs_in_one_workspace_do_not_mix(tmp_path):
             "-c",
             "import sys, time\n"
             "from pathlib import Path\n"
-            "from pipelines.run import _alone\n"
-            "with _alone(Path(sys.argv[1])):\n"
+            "from pipelines.run import alone\n"
+            "with alone(Path(sys.argv[1])):\n"
             "    print('held', flush=True)\n"
             "    time.sleep(60)\n",
             str(tmp_path),
