@@ -18,7 +18,7 @@ from feature_repo.stores import open_online
 from recommender.errors import FeatureError
 from recommender.workspace import Workspace
 
-_HISTORY = ("item_ids", "actions", "times", "values", "as_of")
+HISTORY_FIELDS = ("item_ids", "actions", "times", "values", "as_of")
 """What a model is asked with; a row holds more."""
 
 _WAIT_S = 5.0
@@ -131,7 +131,7 @@ class OnlineFeatures:
         Raises:
             FeatureError: the store can't be read, or a row is damaged.
         """
-        rows = self.rows("user_sequence", "user_id", user_ids, _HISTORY)
+        rows = self.rows("user_sequence", "user_id", user_ids, HISTORY_FIELDS)
         return [None if row is None else _history(row) for row in rows]
 
     def user_attributes(self, user_id: str) -> dict[str, str] | None:
@@ -205,12 +205,12 @@ def _history(row: dict[str, Any]) -> UserHistory | None:
     Raises:
         FeatureError: the lists aren't parallel, so they can't belong together.
     """
-    lists = [row[name] for name in _HISTORY[:4]]
+    lists = [row[name] for name in HISTORY_FIELDS[:4]]
     if all(each is None for each in lists):
         return None
     lengths = [-1 if each is None else len(each) for each in lists]
     if len(set(lengths)) > 1 or row["as_of"] is None:
-        told = ", ".join(f"{n} {name}" for n, name in zip(lengths, _HISTORY, strict=False))
+        told = ", ".join(f"{n} {name}" for n, name in zip(lengths, HISTORY_FIELDS, strict=False))
         raise FeatureError(
             f"the stored history of a user is damaged: {told.replace('-1', 'no')}",
             "publish features again",

@@ -7,6 +7,7 @@ from typing import Any
 from feast import FeatureService, FeatureView, OnDemandFeatureView
 
 from feature_repo.entities import OWNER
+from recommender.feature_services import UNIFIED_V1
 
 
 def services(
@@ -34,7 +35,7 @@ def services(
     ]
     made = (
         _service(
-            "unified_v1",
+            UNIFIED_V1,
             [history],
             "What the unified Transformer, version 1, is asked with: a history.",
             "at request time",

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import ArtifactError, StorageError
+from recommender.feature_services import UNIFIED_V1
 from recommender.features.sequences import Catalogue
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.scoring import Scorer
@@ -54,7 +55,7 @@ class Model:
     titles: tuple[str, ...]
     actions: ActionsConfig
     history: int
-    feature_service: str = "unified_v1"
+    feature_service: str = UNIFIED_V1
 
     def save(self, folder: Path) -> None:
         """Write the folder, atomically; the same model gives the same bytes."""

@@ -6,6 +6,7 @@ import logging
 
 from feature_repo.online import OnlineFeatures
 from recommender.errors import FeatureError
+from recommender.feature_services import UNIFIED_V1
 from recommender.workspace import Workspace
 from serving.ask import Events
 
@@ -27,6 +28,8 @@ class StoreHistories:
     Raises:
         ConfigError: the environment names no whole profile; no waiting mends that.
     """
+
+    feature_service = UNIFIED_V1
 
     def __init__(self, paths: Workspace, project: str, wait_s: float = 5.0) -> None:
         self._paths = paths

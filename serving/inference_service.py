@@ -18,8 +18,12 @@ from recommender.config import Config
 from recommender.errors import ServingError
 from recommender.files import atomic_file
 from serving.freshness import limits_of
+from serving.history import StoreHistories
 
 FORMAT = "ostinato"
+FEATURE_SERVICE = "ostinato.example/feature-service"
+"""Annotation that names the feature service of a version."""
+
 IMAGE = "ostinato-serve"
 """Name that a release pins by digest (`images:` in a Kustomize overlay)."""
 
@@ -94,7 +98,11 @@ def manifests(
         metadata=client.V1ObjectMeta(
             name=name,
             labels=labels,
-            annotations={"serving.kserve.io/deploymentMode": "Standard"},
+            annotations={
+                "serving.kserve.io/deploymentMode": "Standard",
+                # What its server reads; it loads no model that names another one.
+                FEATURE_SERVICE: StoreHistories.feature_service,
+            },
         ),
         spec=kserve.V1beta1InferenceServiceSpec(predictor=predictor),
     )

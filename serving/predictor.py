@@ -15,6 +15,7 @@ import kserve
 from kserve.errors import InvalidInput
 
 from recommender.artifact import Model
+from recommender.errors import ArtifactError
 from recommender.registry.signing import verify
 from serving import open_inference
 from serving.ask import Ask, Events, Fallback, InvalidAskError, parse
@@ -29,6 +30,11 @@ _READERS = 16
 
 class HistoryReader(Protocol):
     """Where histories come from."""
+
+    @property
+    def feature_service(self) -> str:
+        """Name of the feature service that is read: what a served model must name."""
+        ...
 
     def read(self, user_id: str) -> Events | None:
         """Return a user's history, oldest first; None if the user is not known.
@@ -74,11 +80,19 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         """Verify every file against its signature, load, warm up; ready only after all of it.
 
         Raises:
-            ArtifactError: the version is tampered with, truncated or unsigned.
+            ArtifactError: the version is tampered with, truncated or unsigned, or reads features
+                that this server doesn't.
             RegistryError: there is no public key to verify with.
         """
         self.version = verify(self._folder, self._keys, self.version or None)
-        self._ranker = Ranker(Model.load(self._folder))
+        model = Model.load(self._folder)
+        if model.feature_service != self._reader.feature_service:
+            raise ArtifactError(
+                f"model {self.version} reads the feature service {model.feature_service!r}, and "
+                f"this server reads {self._reader.feature_service!r}",
+                "serve it with the image that it was released with",
+            )
+        self._ranker = Ranker(model)
         if torch := sys.modules.get("torch"):
             # Two threads of torch under load were ten times slower than one.
             torch.set_num_threads(1)

@@ -11,12 +11,14 @@ from tables_by_hand import tables
 from feature_repo.choices import Choices
 from feature_repo.definitions import definitions
 from feature_repo.locations import FEATURES_VARIABLE, PROJECT_VARIABLE, offline_folder
+from feature_repo.online import HISTORY_FIELDS
 from feature_repo.profile import OFFLINE_VARIABLE, PROFILE_VARIABLE, REDIS_VARIABLE
 from feature_repo.profile import REGISTRY_VARIABLE as REGISTRY
 from feature_repo.store import open_store, publish
 from feature_repo.views import views
 from recommender.artifact import Model
 from recommender.features.snapshots import KEYS, VIEWS
+from serving.history import StoreHistories
 
 EVERYTHING = Choices(encoders=("other",), behaviour=True, windows_days=(2, 5))
 DEFINED = definitions("shop", "/offline/shop", EVERYTHING)
@@ -47,7 +49,8 @@ def test_the_service_that_models_name_exists_and_holds_what_they_read():
         (projection.name, [field.name for field in projection.features])
         for projection in named.feature_view_projections
     ]
-    assert read == [("user_sequence", ["item_ids", "actions", "times", "values", "as_of"])]
+    assert read == [("user_sequence", list(HISTORY_FIELDS))]
+    assert named.name == StoreHistories.feature_service
 
 
 def test_people_are_marked_as_personal_data():
@@ -122,8 +125,9 @@ def test_both_profiles_define_the_same_but_for_where_the_snapshots_lie(tmp_path,
         other = production[name]
         if isinstance(view, FeatureView):
             assert view.schema == other.schema
-            assert view.batch_source.path == f"{tmp_path}/offline/shop/{name}.parquet"
-            assert other.batch_source.path == f"s3://features/shop/shop/{name}.parquet"
+            below = view.batch_source.path.removeprefix(f"{tmp_path}/offline/shop/")
+            assert below.startswith(name)
+            assert other.batch_source.path == f"s3://features/shop/shop/{below}"
         elif isinstance(view, OnDemandFeatureView):
             assert (view.features, view.udf_string) == (other.features, other.udf_string)
         elif isinstance(view, FeatureService):

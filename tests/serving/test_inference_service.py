@@ -54,7 +54,9 @@ def test_the_version_is_pinned_in_every_place(written: list[dict[str, Any]]) -> 
     assert predictor["model"]["runtime"] == runtime["metadata"]["name"] == f"ostinato-{VERSION}"
     assert predictor["name"] == VERSION
     assert VERSION in runtime["spec"]["containers"][0]["args"]
-    assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+    annotations = service["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/deploymentMode"] == "Standard"
+    assert annotations["ostinato.example/feature-service"] == "unified_v1"
 
 
 def test_the_pod_is_probed_by_its_model_and_may_do_nothing_else(

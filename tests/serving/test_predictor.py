@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,18 @@ def test_a_signed_model_that_does_not_load_is_refused(shop: Shop, tmp_path: Path
     (folder / "model.sig").write_bytes(sign(folder, shop.config.paths.keys))
     broken = predictor(shop, folder, version=None)
     with pytest.raises(UserError):
+        broken.load()
+    assert broken.ready is False
+
+
+def test_a_signed_model_that_reads_other_features_is_refused(shop: Shop, tmp_path: Path) -> None:
+    from recommender.registry.signing import sign
+
+    folder = tmp_path / "model"
+    replace(model(shop.config), feature_service="unified_v2").save(folder)
+    (folder / "model.sig").write_bytes(sign(folder, shop.config.paths.keys))
+    broken = predictor(shop, folder, version=None)
+    with pytest.raises(ArtifactError, match="'unified_v2', and this server reads 'unified_v1'"):
         broken.load()
     assert broken.ready is False
 

@@ -1,0 +1,10 @@
+"""Names of the Feast feature services: what one version of a model reads.
+
+`feature_repo/services.py` defines them; a model's artifact names the one that it needs; a server
+loads only models that need the one that it reads.
+"""
+
+from __future__ import annotations
+
+UNIFIED_V1 = "unified_v1"
+"""A history: item_ids, actions, times, values, as_of."""
