@@ -13,7 +13,7 @@ import numpy as np
 
 from recommender.artifact import Model
 from recommender.features.sequences import Histories
-from recommender.scoring import Floats, top_k
+from recommender.ranking import rank
 from serving.ask import NOTHING, Ask, Events, Fallback
 
 
@@ -85,13 +85,20 @@ class Ranker:
         """
         now = [time.time_ns() // 1_000_000 if ask.time is None else ask.time for ask in asks]
         read = [self._read(known.events, at) for known, at in zip(found, now, strict=True)]
-        scores_BI = self._scores(read, now)
-        for row, (ask, seen) in enumerate(zip(asks, read, strict=True)):
-            if self._model.actions.exclude_seen:
-                scores_BI[row, list(seen.items)] = -np.inf
-            unwanted = [self._index[item] for item in ask.exclude if item in self._index]
-            scores_BI[row, unwanted] = -np.inf
-        items_BK, best_BK = top_k(scores_BI, max(ask.k for ask in asks))
+        ranked = rank(
+            self._model.scorer,
+            _histories(read, now),
+            max(ask.k for ask in asks),
+            reads=self._model.history,
+            exclude_seen=self._model.actions.exclude_seen,
+            unwanted=[
+                (row, self._index[item])
+                for row, ask in enumerate(asks)
+                for item in ask.exclude
+                if item in self._index
+            ],
+        )
+        items_BK, best_BK = ranked.items, ranked.scores
         ids, titles = self._model.scorer.catalogue.ids, self._model.titles
         answers = []
         for row, (ask, seen, known) in enumerate(zip(asks, read, found, strict=True)):
@@ -118,17 +125,6 @@ class Ranker:
         ask = Ask(history=[], k=10, time=count)
         self.answer([ask, ask], [Found(), Found(full)])
 
-    def _scores(self, read: Sequence[_Read], now: Sequence[int]) -> Floats:
-        """Score the catalogue for each history, cut to what the model reads, (B, I)."""
-        last = self._model.history
-        histories = Histories.of(
-            [(r.items[-last:], r.actions[-last:], r.times[-last:]) for r in read],
-            now,
-            [r.values[-last:] for r in read],
-        )
-        # A copy: what a scorer returns may be its own.
-        return np.array(self._model.scorer.scores(histories), np.float32)
-
     def _read(self, events: Events, now: int) -> _Read:
         """Translate the events strictly before `now`."""
         kept: list[tuple[int, int, int, float]] = []
@@ -144,3 +140,9 @@ class Ranker:
                 kept.append((row, code, int(moment), float(value)))
         items, actions, times, values = zip(*kept, strict=True) if kept else ((), (), (), ())
         return _Read(items, actions, times, values, dropped)
+
+
+def _histories(read: Sequence[_Read], now: Sequence[int]) -> Histories:
+    return Histories.of(
+        [(r.items, r.actions, r.times) for r in read], now, [r.values for r in read]
+    )

@@ -16,7 +16,6 @@ from recommender.evaluation.listing import describe_lists, describe_providers
 from recommender.evaluation.logged import off_policy
 from recommender.evaluation.long_term.view import view
 from recommender.evaluation.panel import Panel
-from recommender.evaluation.score import recent
 from recommender.features.dataset import Dataset
 
 _TIMED = 30
@@ -99,7 +98,7 @@ def _budget(candidate: Model, panel: Panel) -> BudgetFacts:
     rows = np.unique(np.linspace(0, len(requests) - 1, _TIMED).astype(np.int64))
     taken = []
     for row in rows:
-        asked = recent(requests.histories(np.array([row])), candidate.history)
+        asked = requests.histories(np.array([row])).recent(candidate.history)
         started = time.perf_counter()
         candidate.scorer.scores(asked)
         taken.append(time.perf_counter() - started)

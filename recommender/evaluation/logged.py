@@ -20,7 +20,7 @@ from recommender.evaluation.off_policy.impressions import impressions
 from recommender.evaluation.off_policy.intervals import Estimate
 from recommender.evaluation.off_policy.reward_model import Predicted, smoothed_means
 from recommender.evaluation.records import Interval
-from recommender.evaluation.score import Ranker, recent
+from recommender.evaluation.score import Ranker
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Exposures
 from recommender.split import Fold
@@ -130,7 +130,7 @@ def _target(
             asked[start:stop, 0], asked[start:stop, 1], config.features.history_limit
         )
         chance_BI = _softmax(
-            ranker.scores(recent(histories, history)).astype(np.float64)
+            ranker.scores(histories.recent(history)).astype(np.float64)
             / config.evaluation.off_policy.temperature
         )
         expected_BC = chance_BI @ q_GPI.reshape(-1, items).T

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import EvaluationError
-from recommender.evaluation.frozen import EvaluationSet, ranges
+from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.metrics import Doubles, hits, metric_names, per_request
 from recommender.features.sequences import Catalogue, Histories, Ints
 from recommender.progress import Progress
-from recommender.scoring import Floats, mask_seen, top_k
+from recommender.ranking import rank
+from recommender.scoring import Floats
 
 # Float32 scores, the copy that is partitioned, and the masks of relevance and of the top list.
 _BYTES_PER_SCORE = 24
@@ -100,42 +101,18 @@ def score(
     progress = Progress(f"score {label}", len(rows))
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
-        scores_BI, bad = _scores(scorer, history, evaluation_set, part)
-        nonfinite += bad
-        top_BK, best_BK = top_k(scores_BI, depth)
+        ranked = rank(
+            scorer,
+            evaluation_set.histories(part),
+            depth,
+            reads=history,
+            exclude_seen=evaluation_set.exclude_seen,
+        )
+        nonfinite += ranked.nonfinite
         # A masked item can only fill up a list that is longer than what may be recommended.
-        found_BK = hits(top_BK, evaluation_set.relevance(part)) & (best_BK > -np.inf)
+        relevant_BI = evaluation_set.relevance(part)
+        found_BK = hits(ranked.items, relevant_BI) & (ranked.scores > -np.inf)
         metrics.append(per_request(found_BK, evaluation_set.relevant_counts[part], ks))
-        tops.append(top_BK.astype(np.int32))
+        tops.append(ranked.items.astype(np.int32))
         progress.advance(len(part))
     return Scored(rows, np.concatenate(metrics), np.concatenate(tops), nonfinite)
-
-
-def _scores(
-    scorer: Ranker, history: int, evaluation_set: EvaluationSet, rows: Ints
-) -> tuple[Floats, int]:
-    """Return the scores, what may not be recommended at -inf, and how many weren't finite."""
-    served = evaluation_set.histories(rows)
-    # A copy: a scorer may hand out the same array twice, and we write into it.
-    scores_BI = np.array(scorer.scores(recent(served, history)), np.float32)
-    finite_BI = np.isfinite(scores_BI)
-    bad = int(finite_BI.size - np.count_nonzero(finite_BI))
-    if bad:
-        scores_BI[~finite_BI] = -np.inf
-    if evaluation_set.exclude_seen:
-        mask_seen(scores_BI, served)
-    return scores_BI, bad
-
-
-def recent(histories: Histories, limit: int) -> Histories:
-    """Return the histories with only their most recent `limit` events."""
-    lengths = np.minimum(histories.lengths, limit)
-    keep = ranges(histories.offsets[1:] - lengths, lengths)
-    return Histories(
-        histories.items[keep],
-        histories.actions[keep],
-        histories.times[keep],
-        histories.values[keep],
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        histories.now,
-    )

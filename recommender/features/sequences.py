@@ -84,6 +84,24 @@ class Histories:
             None if self.event_ids is None else self.event_ids[first:last],
         )
 
+    def recent(self, limit: int) -> Histories:
+        """Return the histories with only their most recent `limit` events."""
+        lengths = np.minimum(self.lengths, limit)
+        if (lengths == self.lengths).all():
+            return self
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        skipped = self.offsets[1:] - lengths - offsets[:-1]
+        rows = np.arange(offsets[-1]) + np.repeat(skipped, lengths)
+        return Histories(
+            self.items[rows],
+            self.actions[rows],
+            self.times[rows],
+            self.values[rows],
+            offsets,
+            self.now,
+            None if self.event_ids is None else self.event_ids.take(pa.array(rows)),
+        )
+
     def batches(self, size: int) -> Iterable[Histories]:
         """Yield consecutive slices of at most `size` histories."""
         for start in range(0, len(self), size):

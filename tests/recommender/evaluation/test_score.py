@@ -13,7 +13,7 @@ from recommender.evaluation.champion import Aligned
 from recommender.evaluation.freeze import freeze
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.metrics import metric_names
-from recommender.evaluation.score import Scored, recent, score
+from recommender.evaluation.score import Scored, score
 from recommender.features.sequences import Catalogue, Histories
 from recommender.split import Fold
 
@@ -98,7 +98,7 @@ def test_recent_keeps_the_newest_events_of_each_history() -> None:
     histories = Histories.of(
         [([1, 2, 3], [1, 1, 1], [1, 2, 3]), ([], [], []), ([4], [1], [9])], [10] * 3
     )
-    kept = recent(histories, 2)
+    kept = histories.recent(2)
     assert kept.items.tolist() == [2, 3, 4]
     assert kept.times.tolist() == [2, 3, 9]
     assert kept.lengths.tolist() == [2, 0, 1]

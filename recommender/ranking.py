@@ -1,0 +1,72 @@
+"""From histories to lists: the one way in which evaluation, batch scoring and the endpoint rank.
+
+Shape letters: B histories, I items of the catalogue, K items recommended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.features.sequences import Histories
+from recommender.scoring import Floats, mask_seen, top_k
+
+
+class Scores(Protocol):
+    """The part of `recommender.scoring.Scorer` that ranking needs."""
+
+    def scores(self, histories: Histories) -> Floats:
+        """Score every item for every history, (B, I)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Lists, best first.
+
+    Attributes:
+        items: rows of the catalogue, (B, K).
+        scores: -inf where nothing more may be recommended: the list is shorter there, (B, K).
+        nonfinite: scores that were NaN or infinite; such items were ranked last.
+    """
+
+    items: NDArray[np.int64]
+    scores: Floats
+    nonfinite: int
+
+
+def rank(
+    scorer: Scores,
+    histories: Histories,
+    k: int,
+    *,
+    reads: int,
+    exclude_seen: bool,
+    unwanted: Iterable[tuple[int, int]] = (),
+) -> Ranked:
+    """Rank the catalogue for each history.
+
+    Args:
+        scorer: of the model.
+        histories: as served, (B,); items of them are left out even where the model doesn't read
+            so far back.
+        k: length of the lists.
+        reads: most recent events that the model reads (`Model.history`).
+        exclude_seen: whether items of the history may not be recommended.
+        unwanted: (history, item) rows that may not be recommended either.
+    """
+    # A copy: what a scorer returns may be its own, and we write into it.
+    scores_BI = np.array(scorer.scores(histories.recent(reads)), np.float32)
+    bad = scores_BI.size - int(np.isfinite(scores_BI).sum())
+    if bad:
+        scores_BI[~np.isfinite(scores_BI)] = -np.inf
+    if exclude_seen:
+        mask_seen(scores_BI, histories)
+    for row, item in unwanted:
+        scores_BI[row, item] = -np.inf
+    items_BK, best_BK = top_k(scores_BI, k)
+    return Ranked(items_BK, best_BK, bad)
