@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from feature_repo.freshness import place_of, read
 from feature_repo.locations import Lane, project_name
 from feature_repo.profile import read_profile
-from feature_repo.queries import Answer, UserFeatures, activity_of, history_of, unknown_user
+from feature_repo.queries import unknown_user
+from feature_repo.typed_rows import Answer, UserFeatures, activity_of, history_of
 from recommender.config import Config
 from recommender.errors import FeatureError
 from recommender.features.activity import activity

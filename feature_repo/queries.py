@@ -15,117 +15,45 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.freshness import place_of, read
 from feature_repo.locations import Lane, project_name
-from feature_repo.online import ItemAttributes, ItemText, UserHistory, attributes_of
+from feature_repo.online import attributes_of
 from feature_repo.stores.opening import open_online
+from feature_repo.typed_rows import (
+    Activity,
+    Answer,
+    ItemFeatures,
+    ItemTrend,
+    UserFeatures,
+    activity_of,
+    history_of,
+    text_of,
+    trend_of,
+)
 from recommender.config import Config
 from recommender.errors import FeatureError
 
 if TYPE_CHECKING:
-    from feature_repo.stores.online_store import OnlineStore, Row
+    from feature_repo.stores.online_store import OnlineStore
+
+__all__ = [
+    "Activity",
+    "Answer",
+    "ItemFeatures",
+    "ItemTrend",
+    "UserFeatures",
+    "item",
+    "titles",
+    "user",
+]
 
 _LOOKED_AT = 20_000
 """Ids looked at for one that is nearly the same; of a larger store, whichever come first."""
-
-
-@dataclass(frozen=True)
-class Activity:
-    """How active a user was before the moment of the answer.
-
-    Attributes:
-        counts: by name: `events_total`, `events_7d`, `distinct_items_90d` … (see
-            `recommender.features.activity`).
-        last_event_ms: UTC milliseconds.
-        days_since_last: at the moment of the answer.
-        as_of_ms: UTC milliseconds; the windows end here.
-    """
-
-    counts: dict[str, int]
-    last_event_ms: int
-    days_since_last: float
-    as_of_ms: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Where an answer comes from.
-
-    Attributes:
-        origin: the `online` store, or the `events` themselves.
-        as_of_ms: only what was known strictly before this moment is in it; None where the user
-            has no events.
-        data_version: of the canonical tables behind it; "" if it isn't recorded.
-    """
-
-    origin: Literal["online", "events"]
-    as_of_ms: int | None
-    data_version: str
-
-
-@dataclass(frozen=True)
-class UserFeatures:
-    """What is known of a user; None where nothing is.
-
-    Attributes:
-        user_id: as in the events.
-        answer: where this comes from.
-        history: the most recent events.
-        activity: counts and recency.
-        attributes: whatever the source tells.
-        sentence: the recent events in words; only where `features.text.behaviour` is on.
-    """
-
-    user_id: str
-    answer: Answer
-    history: UserHistory | None
-    activity: Activity | None
-    attributes: dict[str, str] | None
-    sentence: str | None = None
-
-
-@dataclass(frozen=True)
-class ItemTrend:
-    """The demand for an item, per period.
-
-    Attributes:
-        level, slope, season, forecast: see `recommender.features.trends`; NaN where unknown.
-        method: that made them.
-        period_ms: length of a period, milliseconds.
-        as_of_ms: UTC milliseconds; events strictly before it are counted.
-    """
-
-    level: float
-    slope: float
-    season: float
-    forecast: float
-    method: str
-    period_ms: int
-    as_of_ms: int
-
-
-@dataclass(frozen=True)
-class ItemFeatures:
-    """What is known of an item; None where nothing is.
-
-    Attributes:
-        item_id: as in the catalogue.
-        text: title, text and vector.
-        attributes: categories, brand, price.
-        trend: demand.
-    """
-
-    item_id: str
-    text: ItemText | None
-    attributes: ItemAttributes | None
-    trend: ItemTrend | None
 
 
 def user(
@@ -184,7 +112,12 @@ def item(config: Config, item_id: str, lane: Lane = "live") -> ItemFeatures:
         trend = _row(store, "item_trend", "item_id", item_id)
         if text is None and attributes is None:
             raise _unknown("item", item_id, store.ids("item_text"))
-    return ItemFeatures(item_id, _text_of(text), _attributes_of(attributes), _trend_of(trend))
+    return ItemFeatures(
+        item_id,
+        text_of(text),
+        None if attributes is None else attributes_of(attributes),
+        trend_of(trend),
+    )
 
 
 def titles(config: Config, item_ids: Iterable[str], lane: Lane = "live") -> dict[str, str]:
@@ -199,33 +132,6 @@ def titles(config: Config, item_ids: Iterable[str], lane: Lane = "live") -> dict
     return {
         each: row["title"] for each, row in zip(wanted, rows, strict=True) if row and row["title"]
     }
-
-
-def history_of(row: Row | None) -> UserHistory | None:
-    """Return a row of `user_sequence` as a history."""
-    if row is None:
-        return None
-    return UserHistory(
-        tuple(row["item_ids"] or ()),
-        tuple(row["actions"] or ()),
-        tuple(row["times"] or ()),
-        tuple(row["values"] or ()),
-        int(row["as_of"]),
-    )
-
-
-def activity_of(row: Row | None) -> Activity | None:
-    """Return a row of `user_activity`, typed."""
-    if row is None:
-        return None
-    named = ("user_id", "last_event_ms", "days_since_last", "as_of", "event_timestamp", "created")
-    counts = {name: int(value) for name, value in row.items() if name not in named}
-    return Activity(
-        dict(sorted(counts.items())),
-        int(row["last_event_ms"]),
-        float(row["days_since_last"]),
-        int(row["as_of"]),
-    )
 
 
 def unknown_user(user_id: str, known: Iterable[str]) -> FeatureError:
@@ -270,34 +176,3 @@ def _row(store: OnlineStore, view: str, key: str, wanted: str) -> dict[str, Any]
 def _data_version(config: Config, project: str) -> str:
     record = read(place_of(config.paths, project)).get("user_sequence")
     return record.data_version if record else ""
-
-
-def _text_of(row: Row | None) -> ItemText | None:
-    if row is None:
-        return None
-    return ItemText(
-        row["title"],
-        row["text"] or "",
-        tuple(row["vector"] or ()),
-        row["encoder"] or "",
-        row["content_hash"] or "",
-    )
-
-
-def _attributes_of(row: Row | None) -> ItemAttributes | None:
-    return None if row is None else attributes_of(row)
-
-
-def _trend_of(row: Row | None) -> ItemTrend | None:
-    if row is None:
-        return None
-    figures = {
-        name: math.nan if row[name] is None else float(row[name])
-        for name in ("level", "slope", "season", "forecast")
-    }
-    return ItemTrend(
-        **figures,
-        method=row["method"] or "",
-        period_ms=int(row["period_ms"]),
-        as_of_ms=int(row["as_of"]),
-    )

@@ -27,7 +27,11 @@ class Workspace:
 
     @property
     def features(self) -> Path:
-        """Feast's stores: `registry.db`, `online.db`, `offline/<project>/*.parquet`."""
+        """Feast's stores: `registry.db`, `online.db`, `offline/<project>/*.parquet`.
+
+        Also how fresh they are (`freshness/`) and what the next run's features are compared with
+        (`accepted_profile.json`).
+        """
         return self.root / "features"
 
     @property
