@@ -20,6 +20,7 @@ from pipelines.options import (
     config_of,
     console,
 )
+from pipelines.stream import app as stream
 from recommender.errors import UserError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 
 app.add_typer(features, name="features")
+app.add_typer(stream, name="stream")
 
 
 @app.command()
@@ -115,6 +117,27 @@ def status(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> Non
     from pipelines.status import show
 
     show(config_of(config, workspace), console())
+
+
+@app.command()
+def simulate(
+    people: Annotated[int, typer.Option(help="Simulated people.", min=500)] = 4000,
+    days: Annotated[int, typer.Option(help="Days that both policies serve.", min=35)] = 112,
+    seed: Annotated[int, typer.Option(help="Of the world and of chance.")] = 7,
+    out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")] = Path(
+        ".ostinato/long-term"
+    ),
+) -> None:
+    """Show what a policy does to people over months, in a world whose truth is known.
+
+    Two policies, the estimators that real logs are judged by, and generations of a model that
+    feeds on its own clicks; a page for people and its figures as JSON.
+    """
+    from recommender.evaluation.long_term.page import write
+    from recommender.evaluation.long_term.study import study
+
+    page = write(out, study(people, days, seed))
+    console().print(f"{page}", highlight=False)
 
 
 @app.command()
