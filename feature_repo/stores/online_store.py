@@ -120,8 +120,9 @@ class OnlineStore(Protocol):
             merge: called with (snapshot row, stored row) where the stored one is newer by
                 `event_timestamp` or not older by `created` (an update, say); what it returns is
                 written, as made now. Without it such a snapshot row is left out as stale. With
-                it, only one whose `created` is before that of the snapshot on which the stored
-                row stands is stale. It may be called more than once for a row. See `replace`.
+                it, only those are stale whose stored row already stands on a snapshot of a later
+                `created`, or of the same one and is not older. It may be called more than once
+                for a row. See `replace`.
 
         Raises:
             FeatureError: the store can't be written, or a row has no id or no moment, a list

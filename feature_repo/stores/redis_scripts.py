@@ -32,11 +32,9 @@ if held[1] and ARGV[1] ~= 'replace' then
   local new_event, new_created = struct.unpack('>i8i8', ARGV[5])
   if ARGV[1] == 'newest' then
     if new_event < event or (new_event == event and new_created < created) then return 0 end
-  elseif base > new_created then
-    return 0
-  elseif event > new_event or created > new_created
-      or (created == new_created and (event < new_event or base < new_created)) then
-    return 2
+  elseif event ~= new_event or created ~= new_created or base ~= new_created then
+    if base > new_created or (base == new_created and event >= new_event) then return 0 end
+    if event > new_event or created >= new_created then return 2 end
   end
 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))

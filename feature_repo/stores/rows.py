@@ -79,7 +79,8 @@ def judge(stamps: Sequence[Stamp], stored: Sequence[Stamp | None], merge: Merge 
         elif merge is None:
             if new[:2] >= old[:2]:
                 put.append(index)
-        elif old.base > new.created:
+        elif old != new and (old.base, old.event) >= (new.created, new.event):
+            # It stands on a later snapshot, or on this very one.
             continue
         elif old != new and (old.event > new.event or old.created >= new.created):
             merged.append(index)
