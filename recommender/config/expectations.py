@@ -30,6 +30,11 @@ class FeatureDriftLimits(Section):
     """The same index for figures that move with the clock: how long ago, and how much within a
     window. A quiet weekend changes them for everybody, and nothing is wrong."""
 
+    trend: AtMost = AtMost(warn=None, fail=None)
+    """The same index for the figures of `item_trend`; by default it is only shown. A smoothed level
+    fades by one factor for every item that nobody took, so many items move from bin to bin together
+    each day. Whether trends are right, backtests tell."""
+
     missing: AtMost = AtMost(warn=0.1, fail=0.5)
     """Change of a column's share of missing values, in either direction."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +21,12 @@ _NOT_WATCHED = ("as_of", "event_timestamp", "created", "period_ms")
 _WINDOW = re.compile(r"_\d+d$")
 
 
-def is_recency(figure: str) -> bool:
-    """Tell whether a figure moves with the clock, whatever people do."""
-    return figure.startswith(("days since", "days_since")) or bool(_WINDOW.search(figure))
+def limit_of(view: str, figure: str) -> Literal["psi", "recency", "trend"]:
+    """Return which limit of `FeatureDriftLimits` a figure's move is held against."""
+    if view == "item_trend":
+        return "trend"
+    clock = figure.startswith(("days since", "days_since")) or _WINDOW.search(figure)
+    return "recency" if clock else "psi"
 
 
 def figures(view: str, table: pa.Table, as_of_ms: int) -> Iterator[tuple[str, Floats]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from recommender.config import Config
 from recommender.config.quality import AtMost
 from recommender.errors import DataQualityError
-from recommender.features.expectations.figures import figures, is_recency
+from recommender.features.expectations.figures import figures, limit_of
 from recommender.features.expectations.profile import Profile, ViewProfile, features_version
 from recommender.features.expectations.rules import Rule, rules
 from recommender.quality.drift import population_stability_index
@@ -220,7 +220,7 @@ def _moves(
             before, after = then.figures[name], now.figures.get(name)
             why = f"mean {number(before.mean)} then, "
             why += f"{number(after.mean) if after else 'nothing'} now"
-            setting = "recency" if is_recency(name) else "psi"
+            setting = limit_of(view, name)
             yield moved(name, index, getattr(limits, setting), setting, "", why)
     if then.mix and now.mix:
         index = population_stability_index(then.mix, now.mix)

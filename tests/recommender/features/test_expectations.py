@@ -258,6 +258,12 @@ def test_what_moves_with_the_clock_is_reported_and_stops_nobody(config):
     told = {f.name: f for f in found.warnings}
     assert told.keys() == {"drift: events_1d", "drift: days_since_last"}
     assert told["drift: events_1d"].setting == "features.expectations.drift.recency"
+    faded = item_trend(500, level=np.full(500, 0.9))
+    found = drifted(config, item_trend(500, level=np.ones(500)), faded, "item_trend")
+    assert found.verdict == "passed"
+    (told,) = [f for f in found.findings if f.name == "drift: level"]
+    assert (told.expected, told.setting) == ("any", "features.expectations.drift.trend")
+    assert float(told.observed) > 1
 
 
 def test_what_a_changed_setting_does_is_reported_and_stops_nobody(config):
