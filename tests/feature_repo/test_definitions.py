@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import pytest
 from feast import Entity, FeatureService, FeatureView, OnDemandFeatureView, Project
@@ -179,3 +180,10 @@ def test_a_service_can_be_asked_for_by_its_name(config):
     assert stranger["days_since_last_event"] is None
     assert stranger["relative_price"] is None
     assert stranger["demand_lift"] is None
+
+
+def test_feast_imports_one_file_of_the_repository_and_no_other():
+    from feast.repo_operations import get_repo_files
+
+    folder = Path(__file__).parents[2] / "feature_repo"
+    assert get_repo_files(folder) == [folder / "repo.py"]

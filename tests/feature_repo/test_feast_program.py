@@ -13,14 +13,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tables_by_hand import tables
+from snapshots_by_hand import write_offline
 
 from feature_repo.choices import Choices
 from feature_repo.definitions import definitions
 from feature_repo.environment import environment, main
-from feature_repo.locations import online_db, registry_db
+from feature_repo.locations import project_name
 from feature_repo.online import OnlineFeatures
-from feature_repo.store import open_store, project_name, publish
+from feature_repo.profile import read_profile
+from feature_repo.sdk import open_store
 from recommender.artifact import Model
 
 ROOT = Path(__file__).parents[2]
@@ -51,13 +52,10 @@ def feast(config, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def materialized(make_config):
-    """A workspace of which only the snapshots were left, applied and materialized by `feast`."""
+    """A workspace with snapshots and nothing else, applied and materialized by `feast`."""
     config = make_config()
-    publish(config, tables(EVENTS), 5_000, "live")
+    write_offline(config, read_profile(), EVENTS, 5_000)
     before = sorted(path.name for path in (ROOT / "feature_repo").iterdir())
-    for path in (registry_db(config.paths), online_db(config.paths)):
-        for each in path.parent.glob(f"{path.name}*"):
-            each.unlink()
     feast(config, "apply")
     feast(config, "materialize-incremental", "2030-01-01T00:00:00")
     after = sorted(path.name for path in (ROOT / "feature_repo").iterdir())

@@ -9,25 +9,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import trustme
-from tables_by_hand import tables
+from snapshots_by_hand import write_offline
 
 from feature_repo.choices import Choices
 from feature_repo.environment import environment
 from feature_repo.locations import project_name
-from feature_repo.offline import read_snapshot, write_snapshot
+from feature_repo.offline import read_snapshot
 from feature_repo.profile import read_profile
 from feature_repo.sdk import apply, materialize, open_store
 from recommender.errors import FeatureError, StorageError
-from recommender.features.snapshots import snapshots
-from recommender.features.text import TextVectors
 
 pytestmark = [pytest.mark.needs_redis, pytest.mark.needs_postgres]
 
@@ -60,7 +56,7 @@ def written(make_config, s3_prefix) -> str:
     """Snapshots of the project on S3."""
     from feature_repo.profile import Profile
 
-    write(make_config(), Profile("production", offline=s3_prefix))
+    write_offline(make_config(), Profile("production", offline=s3_prefix), EVENTS, NOW)
     return s3_prefix
 
 
@@ -85,19 +81,6 @@ def applied(make_config, postgres, redis_process, s3_prefix) -> str:
     apply(store, paths, Choices(), made)
     store.registry.write_engine.dispose()
     return name
-
-
-def write(config, profile, as_of=NOW, events=EVENTS) -> dict:
-    made = tables(events)
-    items = made.items.num_rows
-    vectors = np.full((items, 4), 0.5, np.float32)
-    # By hand: loading a text encoder costs more than all of this.
-    text = TextVectors(vectors, ("said",) * items, ("#",) * items, "by@hand", 0, 0, 0, 0.0)
-    built = snapshots(made, config, text, as_of, datetime.now(UTC))
-    location = profile.offline_location(config.paths.features, project_name(config, "live"))
-    for view, table in built.tables.items():
-        write_snapshot(location, view, table)
-    return built.tables
 
 
 def program(config, *words: str) -> list[str]:
@@ -185,6 +168,15 @@ def test_the_server_answers_like_the_sdk_over_https_with_a_token(
         writes = {"Authorization": f"Bearer {WRITE}"}
         assert client.post("/get-online-features", json=question, headers=writes).is_success
         assert client.get("/docs", headers=writes).is_success
+        event = {"user_id": "late", "event_id": "p1", "item_id": "b", "event": "click"}
+        event |= {"time": "2023-11-14T22:13:21+00:00", "value": 1.0, "position": 0}
+        event |= {"surface": "home", "propensity": 0.5}
+        frame = {name: [value] for name, value in event.items()}
+        pushed = {"push_source_name": "user_events", "df": frame, "to": "online"}
+        assert client.post("/push", json=pushed, headers=reads).status_code == 403
+        answer = client.post("/push", json=pushed, headers=writes)
+        assert answer.status_code == 200, answer.text
+        assert asked(store, "late")["item_ids"] == ["b"]
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             httpx.get(str(client.base_url.join("/health")))
         with pytest.raises(httpx.RemoteProtocolError):
@@ -365,7 +357,7 @@ def test_a_snapshot_that_cannot_be_stored_leaves_the_last_one(
     assert before.num_rows == 2
     monkeypatch.setenv("OSTINATO_OFFLINE", "s3://no-such-bucket/x")
     with pytest.raises(StorageError, match="no-such-bucket"):
-        write(config, read_profile())
+        write_offline(config, read_profile(), EVENTS, NOW)
     after = read_snapshot(location, "user_sequence")
     assert repr(after.to_pylist()) == repr(before.to_pylist())
 
@@ -376,7 +368,7 @@ def test_snapshots_in_a_shared_folder_are_those_on_s3(
     remote = profile.offline_location(config.paths.features, "by_hand")
     monkeypatch.setenv("OSTINATO_OFFLINE", str(tmp_path / "shared"))
     shared = read_profile()
-    views = write(config, shared)
+    views = write_offline(config, shared, EVENTS, NOW)
     assert remote == "s3://feature-snapshots/prod/by_hand"
     for view in views:
         theirs = read_snapshot(remote, view).drop("created").to_pylist()
