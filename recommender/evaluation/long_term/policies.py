@@ -33,25 +33,25 @@ class Sampled:
     Attributes:
         scorer: any recommender.
         places: K.
-        temperature: towards 0 the best come first always; the larger, the more is tried out.
-        standardise: scores are brought to mean 0 and deviation 1 per visitor first, so that a
-            temperature means the same for every scorer.
+        temperature: towards 0 the best come first always; the larger, the more is tried out. It
+            is in standard deviations of a visitor's scores, so it means the same for any scorer.
     """
 
     scorer: Scores
     places: int = 5
     temperature: float = 0.2
-    standardise: bool = True
 
     def lists(self, visits: Visits, rng: np.random.Generator) -> Shown:
         """Choose a list for each visitor."""
-        scores_BI = self.scorer.scores(visits.histories).astype(np.float64)
-        if self.standardise:
-            spread = scores_BI.std(axis=1, keepdims=True)
-            scores_BI = (scores_BI - scores_BI.mean(axis=1, keepdims=True)) / np.maximum(
-                spread, 1e-12
-            )
+        scores_BI = standardised(self.scorer.scores(visits.histories))
         return plackett_luce(scores_BI / self.temperature, self.places, rng)
+
+
+def standardised(scores_BI: NDArray[np.float32]) -> Doubles:
+    """Return each visitor's scores with mean 0 and deviation 1."""
+    scores = scores_BI.astype(np.float64)
+    spread_B1 = scores.std(axis=1, keepdims=True)
+    return np.asarray((scores - scores.mean(axis=1, keepdims=True)) / np.maximum(spread_B1, 1e-12))
 
 
 def plackett_luce(logits_BI: Doubles, places: int, rng: np.random.Generator) -> Shown:
