@@ -19,6 +19,7 @@ def merge_of(view: str, limit: int, skew_ms: int = 0) -> Merge | None:
     Args:
         view: name of the feature view.
         limit: most recent events that a sequence keeps.
+        skew_ms: how far the clocks of stream and batch may be apart.
     """
     if view != STREAMED:
         return None
@@ -26,7 +27,7 @@ def merge_of(view: str, limit: int, skew_ms: int = 0) -> Merge | None:
 
     def merge(snapshot: Row, stored: Row) -> Row:
         try:
-            return rebase(snapshot, stored, limit)
+            return rebase(snapshot, stored, limit, skew_ms)
         except (TypeError, ValueError) as error:
             raise FeatureError(
                 f"a row of the snapshot of {view} can't take over what was streamed: {error}",

@@ -120,8 +120,10 @@ def publish_log(
         snapshot = write_snapshot_batches(location, view, counted.passing(built))
         half = time.monotonic()
         limit = config.features.history_limit
-        merge = merge_of(view, limit) if live else None
-        remainder = remainder_of(view, limit, created) if live else None
+        # One machine has one clock.
+        skew = 0 if read_profile().embedded else config.features.stream.clock_skew_ms
+        merge = merge_of(view, limit, skew) if live else None
+        remainder = remainder_of(view, limit, created, skew) if live else None
         with closing(open_online(paths, project)) as online:
             written = online.write(view, KEYS[view], _read(snapshot), merge or replace)
             if written.stale:

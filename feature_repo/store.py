@@ -171,8 +171,10 @@ class _Bringing:
         merge: Merge = replace
         remainder = None
         if self.limit is not None:
-            merge = merge_of(view, self.limit) or replace
-            remainder = remainder_of(view, self.limit, self.created)
+            # One machine has one clock.
+            skew = 0 if read_profile().embedded else self.config.features.stream.clock_skew_ms
+            merge = merge_of(view, self.limit, skew) or replace
+            remainder = remainder_of(view, self.limit, self.created, skew)
         # A table without rows has no batches, and its view must be known all the same.
         batches = table.to_batches(max_chunksize=_ROWS) or [_none(table.schema)]
         written = self.online.write(view, key, batches, merge)
