@@ -63,9 +63,8 @@ def activity(
     counted = {
         "events_total": np.diff(seen.offsets),
         **{f"events_{days}d": _since(recent, starts[days]) for days in sorted(starts)},
-        f"distinct_items_{longest}d": _distinct(recent, recent.items.astype(np.int64)),
-        # Floor division: a moment before 1970 belongs to the day that it lies in, too.
-        f"active_days_{longest}d": _distinct(recent, recent.times // DAY_MS),
+        f"distinct_items_{longest}d": _distinct_items(recent),
+        f"active_days_{longest}d": _active_days(recent),
         f"successes_{longest}d": np.diff(recent.of_types(actions.successes, actions).offsets),
     }
     last_U = seen.times[seen.offsets[1:][known_U] - 1]
@@ -90,11 +89,20 @@ def _since(log: EventLog, start: int) -> Ints:
     return np.bincount(users_E, minlength=len(log.users)).astype(np.int64)
 
 
-def _distinct(log: EventLog, values_E: Ints) -> Ints:
-    """Count each user's different values, (U,)."""
-    if not len(values_E):
-        return np.zeros(len(log.users), np.int64)
-    low = int(values_E.min())
-    span = int(values_E.max()) - low + 1
-    pairs = np.unique(log.user_of_event * span + (values_E - low))
-    return np.bincount(pairs // span, minlength=len(log.users)).astype(np.int64)
+def _distinct_items(log: EventLog) -> Ints:
+    """Count each user's different items, (U,)."""
+    span = int(log.items.max(initial=0)) + 1
+    pairs = np.sort(log.user_of_event * span + log.items)
+    first = np.ones(len(pairs), bool)
+    first[1:] = pairs[1:] != pairs[:-1]
+    return np.bincount(pairs[first] // span, minlength=len(log.users)).astype(np.int64)
+
+
+def _active_days(log: EventLog) -> Ints:
+    """Count the days on which each user has an event, (U,)."""
+    # Floor division: a moment before 1970 belongs to the day that it lies in, too.
+    day_E, user_E = log.times // DAY_MS, log.user_of_event
+    # The log is sorted by user and time: a day begins where either changes.
+    first = np.ones(len(day_E), bool)
+    first[1:] = (day_E[1:] != day_E[:-1]) | (user_E[1:] != user_E[:-1])
+    return np.bincount(user_E[first], minlength=len(log.users)).astype(np.int64)
