@@ -26,6 +26,7 @@ from recommender.evaluation.records import Interval
 from recommender.evaluation.slices import Slice
 from recommender.evaluation.statistics import PairedBootstrap
 from recommender.features.dataset import Dataset
+from recommender.features.language import language
 from recommender.features.sequences import EventLog
 
 
@@ -45,7 +46,9 @@ def groups(requests: EvaluationSet, dataset: Dataset, config: Config) -> list[Sl
     categories = [(row or [None])[0] for row in dataset.items["categories"].to_pylist()]
     brands = dataset.items["brand"].to_pylist()
     titles = dataset.items["title"].to_pylist()
-    scripts = [slices.language(title or "") for title in titles]
+    tongues = [language(title or "") or None for title in titles]
+    # What an encoder can't read is not judged by: the report says so instead.
+    unread = {each.name for each in dataset.languages if not each.known}
     found = chain(
         slices.by_history(requests),
         slices.by_recency(requests),
@@ -53,7 +56,11 @@ def groups(requests: EvaluationSet, dataset: Dataset, config: Config) -> list[Sl
         slices.by_popularity(requests, counts),
         slices.by_label(requests, "category", categories, settings.largest),
         slices.by_label(requests, "brand", brands, settings.largest),
-        slices.by_label(requests, "script of the title", scripts, settings.largest),
+        (
+            each
+            for each in slices.by_label(requests, "language", tongues, settings.largest)
+            if each.name not in unread
+        ),
         *(
             slices.by_attribute(requests, name, values, settings.largest)
             for name, values in attributes(requests.log, dataset.attributes).items()

@@ -10,7 +10,6 @@ Shape letters: B requests, P relevant items (jagged), I items, E events.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -134,20 +133,6 @@ def by_attribute(
         yield Slice(family, "all others", np.isin(value_B, rest))
     if (value_B == "").any():
         yield Slice(family, "unknown", value_B == "")
-
-
-def language(text: str) -> str | None:
-    """Return the script that most letters of a text are in (`latin`, `cjk`, …); None without any.
-
-    Scripts stand for languages here: telling English from German needs a model, telling Chinese
-    from either doesn't, and the text encoder knows scripts or doesn't.
-    """
-    counts: dict[str, int] = {}
-    for letter in text:
-        if letter.isalpha():
-            script = unicodedata.name(letter, "unknown").split(" ", 1)[0].lower()
-            counts[script] = counts.get(script, 0) + 1
-    return max(counts, key=lambda script: (counts[script], script)) if counts else None
 
 
 def _graded(family: str, value_B: Ints, apart_B: Bools, apart: str) -> Iterator[Slice]:

@@ -158,8 +158,8 @@ def study(people: int = 4000, days: int = 112, seed: int = 7) -> Study:
         proxy_repeat_rank=proxy[1],
         proxy_r2=proxy[2],
         loops={
-            "trained on clicks, hardly exploring": _loop(0.15, seed),
-            "trained on clicks, exploring": _loop(1.0, seed),
+            "hardly exploring": _loop(0.15, seed),
+            "exploring": _loop(1.0, seed),
         },
     )
 

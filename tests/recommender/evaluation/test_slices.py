@@ -16,7 +16,6 @@ from recommender.evaluation.slices import (
     by_label,
     by_popularity,
     by_recency,
-    language,
 )
 from recommender.split import Fold
 
@@ -99,14 +98,6 @@ def test_attributes_of_users(requests) -> None:
     values = {"ann": "f", "bob": None, "cat": "m"}
     found = groups(by_attribute(requests, "sex", [values[u] for u in requests.log.users]))
     assert found == {"f": [0, 1], "m": [3], "unknown": [2]}
-
-
-@pytest.mark.parametrize(
-    ("text", "script"),
-    [("Der Hobbit 2", "latin"), ("霍比特人 vol 1", "cjk"), ("Привет", "cyrillic"), ("123 !", None)],
-)
-def test_the_script_of_a_text(text: str, script: str | None) -> None:
-    assert language(text) == script
 
 
 def test_a_slice_names_its_family(requests) -> None:
