@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.boundary import running
-from recommender.sources.versions import hand_over, ingest
+from feature_repo.stream.opening import landing_of
+from feature_repo.stream.union import with_landed
+from recommender.config import Config
+from recommender.sources.content import content_hash
+from recommender.sources.versions import Streamed, hand_over, ingest
+from recommender.tables import Tables
 
 
 def run(config: str, run_id: str, data: str) -> str:
@@ -23,7 +28,7 @@ def run(config: str, run_id: str, data: str) -> str:
         SystemExit: the source or its mapping is wrong, or can't be reached; nothing was changed.
     """
     with running("ingest", config, run_id) as step:
-        version = ingest(step.config)
+        version = ingest(step.config, _streamed(step.config))
         hand_over(version, Path(data))
         report = version.report
         step.summary |= {
@@ -43,3 +48,21 @@ def run(config: str, run_id: str, data: str) -> str:
             "files": [{"name": f.name, "bytes": f.size} for f in report.files],
         }
         return version.name
+
+
+def _streamed(config: Config) -> Streamed | None:
+    """Return the events that have landed by stream, if any, for whatever the source lacks of them.
+
+    The next publication reads the same ones: what is trained on is what is served.
+    """
+    landed = landing_of(config).read()
+    if not landed.events.num_rows:
+        return None
+
+    def add(tables: Tables) -> tuple[Tables, str]:
+        both = with_landed(tables, landed, config.actions.types)
+        waiting = both.unknown_items + both.unknown_types
+        said = f"{both.added:,} streamed events that the source lacks were added"
+        return both.tables, said + (f", {waiting:,} wait for their item" if waiting else "")
+
+    return Streamed(content_hash(landed.events.sort_by("event_id")), add)

@@ -49,8 +49,18 @@ def with_landed(tables: Tables, landed: Landed, types: tuple[str, ...]) -> Union
         both = pa.concat_tables([events, added.cast(events.schema)])
         events = both.sort_by([("time", "ascending"), ("event_id", "ascending")])
     return Union(
-        Tables(events, tables.items, tables.users),
+        Tables(events, tables.items, _with_users(tables.users, added["user_id"])),
         added.num_rows,
         pc.sum(pc.and_(typed, pc.invert(known))).as_py() or 0,
         pc.sum(pc.invert(typed)).as_py() or 0,
     )
+
+
+def _with_users(users: pa.Table, seen: pa.ChunkedArray) -> pa.Table:
+    """Add people that only the stream has seen; nothing else is known of them."""
+    new = pc.unique(seen).filter(pc.invert(pc.is_in(pc.unique(seen), users["user_id"])))
+    if not len(new):
+        return users
+    nothing = pa.nulls(len(new), users.schema.field("attributes").type)
+    rows = pa.table([new, nothing], schema=users.schema)
+    return pa.concat_tables([users, rows]).sort_by("user_id")

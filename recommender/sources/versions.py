@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,28 @@ class DataVersion:
     report: IngestReport
 
 
-def ingest(config: Config) -> DataVersion:
+@dataclass(frozen=True)
+class Streamed:
+    """Events that came one by one since the source was written, to be added to its tables.
+
+    Attributes:
+        digest: of these events; another digest is another input.
+        add: returns the tables with them, and what became of them in words.
+    """
+
+    digest: str
+    add: Callable[[Tables], tuple[Tables, str]]
+
+
+def ingest(config: Config, streamed: Streamed | None = None) -> DataVersion:
     """Turn the configured source into a data version; the same input is not read twice.
 
     Whoever asked to be forgotten is left out and counted. Since the raw files still name them, no
     copy of those is kept once somebody is on the suppression list: they are fetched each time.
+
+    Args:
+        config: of the data set.
+        streamed: events that the source doesn't hold yet.
 
     Raises:
         SourceError: the source or its mapping is wrong.
@@ -62,16 +80,17 @@ def ingest(config: Config) -> DataVersion:
     """
     suppressed = Suppressions(config.paths).digest
     try:
-        return _ingest(Source.open(config), suppressed)
+        return _ingest(Source.open(config), suppressed, streamed)
     finally:
         if suppressed:
             drop_copies(config.paths.cache)
 
 
-def _ingest(source: Source, suppressed: str) -> DataVersion:
+def _ingest(source: Source, suppressed: str, streamed: Streamed | None) -> DataVersion:
     config = source.config
     root = config.paths.data
-    record = root / "inputs" / f"{_fingerprint(source, suppressed)}.json"
+    fingerprint = _fingerprint(source, suppressed, streamed.digest if streamed else "")
+    record = root / "inputs" / f"{fingerprint}.json"
     if record.exists():
         known = read_json(record)
         folder = folder_of(root, known["data_version"])
@@ -79,6 +98,9 @@ def _ingest(source: Source, suppressed: str) -> DataVersion:
             report = IngestReport.from_dict(known["report"])
             return DataVersion(known["data_version"], folder, True, report)
     tables, report = source.read()
+    if streamed:
+        tables, said = streamed.add(tables)
+        report.notes.append(said)
     name = data_version(tables)
     folder = folder_of(root, name)
     unchanged = intact(folder)
@@ -151,7 +173,7 @@ def _write(folder: Path, name: str, tables: Tables, report: IngestReport, config
         write_json(temporary / MANIFEST, manifest)
 
 
-def _fingerprint(source: Source, suppressed: str) -> str:
+def _fingerprint(source: Source, suppressed: str, streamed: str) -> str:
     config = source.config
     said: dict[str, Any] = {
         "source": config.source.model_dump(mode="json"),
@@ -163,6 +185,8 @@ def _fingerprint(source: Source, suppressed: str) -> str:
     }
     if suppressed:
         said["suppressed"] = suppressed
+    if streamed:
+        said["streamed"] = streamed
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -197,3 +197,30 @@ def test_control_c_in_a_download_leaves_nothing_behind(
     assert not (tmp_path / "out").exists()
     assert not config.paths.data.exists()
     assert _files(config.paths.cache) == {}
+
+
+def test_events_that_came_by_stream_are_part_of_the_next_data_version(tmp_path: Path) -> None:
+    from components.ingest.step import run
+    from feature_repo.stream.event import StreamEvent
+    from feature_repo.stream.opening import landing_of
+
+    config = _config(tmp_path)
+    before = run(config.to_json(), "run-1", str(tmp_path / "one"))
+    known = Tables.read(tmp_path / "one").events.to_pylist()[0]
+    landing = landing_of(config)
+    same = StreamEvent(
+        known["event_id"], known["user_id"], known["item_id"], known["event"], 946_684_800_000
+    )
+    new = StreamEvent("s-1", "a stranger", known["item_id"], "rate", 1_100_000_000_000, value=4.0)
+    landing.land([same, new, StreamEvent("s-2", "u", "not listed", "rate", 5)], 1_200_000_000_000)
+
+    after = run(config.to_json(), "run-2", str(tmp_path / "two"))
+    tables = Tables.read(tmp_path / "two")
+    assert after != before
+    assert tables.events.num_rows == Tables.read(tmp_path / "one").events.num_rows + 1
+    assert "a stranger" in tables.users["user_id"].to_pylist()
+    report = json.loads((tmp_path / "two" / "manifest.json").read_text())["report"]
+    assert report["notes"][-1] == (
+        "1 streamed events that the source lacks were added, 1 wait for their item"
+    )
+    assert run(config.to_json(), "run-3", str(tmp_path / "three")) == after
