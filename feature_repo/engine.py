@@ -28,6 +28,7 @@ from feast.value_type import ValueType
 from feature_repo.freshness import Place, files_beside
 from feature_repo.materialized import Watched
 from feature_repo.merging import STREAMED, merge_of
+from feature_repo.scanning import scanned
 from feature_repo.stores.online_store import Merge, OnlineStore
 from feature_repo.stores.rows import CREATED, EVENT
 from feature_repo.wire import KINDS
@@ -111,18 +112,31 @@ class SnapshotEngine(LocalComputeEngine):
         """Yield the source's rows of the span of time, unsorted, a batch at a time."""
         view: Any = task.feature_view
         source = view.batch_source
-        job = self.offline_store.pull_all_from_table_or_query(
-            config=self.repo_config,
-            data_source=source,
-            join_key_columns=list(view.join_keys),
-            feature_name_columns=[field.name for field in view.features],
-            timestamp_field=source.timestamp_field,
-            created_timestamp_column=source.created_timestamp_column,
-            start_date=None if task.disable_event_timestamp else task.start_time,
-            end_date=None if task.disable_event_timestamp else task.end_time,
-        )
-        names = {source.timestamp_field: EVENT, source.created_timestamp_column: CREATED}
-        for batch in _streamed(job):
+        span = None if task.disable_event_timestamp else (task.start_time, task.end_time)
+        moments = [source.timestamp_field, source.created_timestamp_column]
+        columns = [
+            *view.join_keys,
+            *(field.name for field in view.features),
+            *filter(None, moments),
+        ]
+        if _is_parquet_file(source):
+            read = scanned(source.path, columns, source.timestamp_field, span)
+        else:
+            start, end = span or (None, None)
+            read = _streamed(
+                self.offline_store.pull_all_from_table_or_query(
+                    config=self.repo_config,
+                    data_source=source,
+                    join_key_columns=list(view.join_keys),
+                    feature_name_columns=features,
+                    timestamp_field=source.timestamp_field,
+                    created_timestamp_column=source.created_timestamp_column,
+                    start_date=start,
+                    end_date=end,
+                )
+            )
+        names = dict(zip(moments, (EVENT, CREATED), strict=True))
+        for batch in read:
             yield batch.rename_columns([names.get(name, name) for name in batch.schema.names])
 
     def _online(self, project: str) -> OnlineStore | None:
@@ -130,6 +144,11 @@ class SnapshotEngine(LocalComputeEngine):
         if self._store is None:
             self._store = _opened(self.repo_config, project)
         return self._store
+
+
+def _is_parquet_file(source: Any) -> bool:
+    path = str(getattr(source, "path", ""))
+    return path.endswith(".parquet") and "*" not in path
 
 
 def _streamed(job: Any) -> Iterator[pa.RecordBatch]:

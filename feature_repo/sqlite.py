@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from feature_repo.wire import encode_key
 from recommender.errors import FeatureError
 
 _WAIT_S = 10.0
@@ -96,41 +95,6 @@ def check(path: Path) -> None:
 def table(project: str, view: str) -> str:
     """Return the quoted name of a view's table in the online store."""
     return f'"{project}_{view}"'.replace("\0", "")
-
-
-def retain(path: Path, project: str, kept: dict[str, tuple[str, Iterable[str]]]) -> dict[str, int]:
-    """Remove whoever is no longer in a snapshot, and make sure that everybody else is there.
-
-    Materialization only adds and replaces rows: without this a user whose events were all
-    removed would be served the old sequence for ever.
-
-    Args:
-        path: of the online store.
-        project: the Feast project.
-        kept: by view, the name of its join key and the ids in the snapshot.
-
-    Returns:
-        By view, how many were removed.
-
-    Raises:
-        FeatureError: a row of the snapshot didn't arrive in the store.
-    """
-    removed = {}
-    with readable(path), closing(sqlite3.connect(path, timeout=_WAIT_S)) as store, store:
-        for view, (name, ids) in kept.items():
-            wanted = {encode_key(name, each) for each in ids}
-            rows = store.execute(f"SELECT DISTINCT entity_key FROM {table(project, view)}")  # noqa: S608
-            present = {bytes(key) for (key,) in rows}
-            if wanted - present:
-                raise FeatureError(
-                    f"{len(wanted - present)} of {len(wanted)} rows of {view} did not arrive in "
-                    f"{path}",
-                    "publish again",
-                )
-            gone = [(key,) for key in present - wanted]
-            store.executemany(f"DELETE FROM {table(project, view)} WHERE entity_key = ?", gone)  # noqa: S608
-            removed[view] = len(gone)
-    return removed
 
 
 class PerThread:

@@ -25,6 +25,8 @@ MOST_KEYS = 500
 _EXACT = struct.Struct(">qqqqq")
 """event, created and base, then Feast's two columns beside which this was written."""
 
+_NO_ROWS = "feature_name IS NULL"
+
 _Line = tuple[Any, ...]
 
 
@@ -36,13 +38,24 @@ class Stored(NamedTuple):
 
 
 def create(store: sqlite3.Connection, project: str, view: str) -> None:
-    """Make a view's table if there is none, so that Feast's own statement finds what it wants."""
+    """Make a view's table if there is none, so that Feast's own statements find what they want.
+
+    Feast also makes an index of `entity_key`, which the primary key begins with already: nobody
+    needs it, and it costs a quarter of every write. One of that name over no rows keeps it away.
+    """
     name = table(project, view)
     store.execute(
         f"CREATE TABLE IF NOT EXISTS {name} (entity_key BLOB, feature_name TEXT, value BLOB, "
         "value_text TEXT, vector_value BLOB, event_ts timestamp, created_ts timestamp, "
         "PRIMARY KEY(entity_key, feature_name))"
     )
+    index = table(project, f"{view}_ek")
+    looked_up = store.execute(
+        "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", (index.strip('"'),)
+    ).fetchone()
+    if looked_up is None or _NO_ROWS not in looked_up[0]:
+        store.execute(f"DROP INDEX IF EXISTS {index}")
+        store.execute(f"CREATE INDEX {index} ON {name} (entity_key) WHERE {_NO_ROWS}")
 
 
 def upsert(project: str, view: str) -> str:

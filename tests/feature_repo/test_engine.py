@@ -146,6 +146,25 @@ def test_a_snapshot_that_cannot_be_kept_is_said_and_changes_nothing(published, n
     assert repr(online_rows(published)) == before
 
 
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.unlink(), "there is no snapshot at"),
+        (lambda path: path.write_bytes(b"PAR1 but no more"), "can't be read"),
+        (
+            lambda path: pq.write_table(pq.read_table(path).drop_columns(["times"]), path),
+            "lacks the columns times",
+        ),
+    ],
+)
+def test_a_snapshot_that_is_missing_or_damaged_is_said_with_its_place(published, spoil, said):
+    path = Path(location(published)) / f"{VIEW}.parquet"
+    spoil(path)
+    with pytest.raises(FeatureError, match=said) as told:
+        materialize(published)
+    assert str(path) in told.value.message
+
+
 def test_null_and_empty_arrays_and_longer_ones_than_usual_are_kept_as_they_are(
     published, read_with_sdk
 ):

@@ -1,4 +1,4 @@
-"""The online store is held to the snapshot, and what SQLite says is turned into advice."""
+"""The online store lets readers in while it is written, and what SQLite says becomes advice."""
 
 from __future__ import annotations
 
@@ -9,32 +9,14 @@ from tables_by_hand import tables
 
 from feature_repo.locations import online_db
 from feature_repo.online import OnlineFeatures
-from feature_repo.sqlite import explained, prepare, retain
+from feature_repo.sqlite import explained, prepare
 from feature_repo.store import publish
-from recommender.errors import FeatureError
 
 
 @pytest.fixture
 def published(config):
     publish(config, tables([("u1", "a", "click", 1), ("u2", "a", "click", 2)]), 5, "live")
     return config
-
-
-def test_a_row_that_did_not_arrive_is_an_error_and_nothing_is_removed(published):
-    path = online_db(published.paths)
-    kept = {"user_sequence": ("user_id", ["u1", "lost"])}
-    with pytest.raises(FeatureError, match="1 of 2 rows of user_sequence did not arrive"):
-        retain(path, "by_hand", kept)
-    with OnlineFeatures(published.paths, "by_hand") as store:
-        assert store.users() == ["u1", "u2"]
-
-
-def test_whoever_is_not_named_is_removed_from_that_view_only(published):
-    path = online_db(published.paths)
-    assert retain(path, "by_hand", {"user_sequence": ("user_id", ["u2"])}) == {"user_sequence": 1}
-    with OnlineFeatures(published.paths, "by_hand") as store:
-        assert store.users() == ["u2"]
-        assert store.user_attributes("u1") == {}
 
 
 def test_readers_are_let_in_while_somebody_writes(published):
