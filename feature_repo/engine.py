@@ -114,11 +114,8 @@ class SnapshotEngine(LocalComputeEngine):
         source = view.batch_source
         span = None if task.disable_event_timestamp else (task.start_time, task.end_time)
         moments = [source.timestamp_field, source.created_timestamp_column]
-        columns = [
-            *view.join_keys,
-            *(field.name for field in view.features),
-            *filter(None, moments),
-        ]
+        features = [field.name for field in view.features]
+        columns = [*view.join_keys, *features, *filter(None, moments)]
         if _is_parquet_file(source):
             read = scanned(source.path, columns, source.timestamp_field, span)
         else:

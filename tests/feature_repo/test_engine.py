@@ -165,6 +165,38 @@ def test_a_snapshot_that_is_missing_or_damaged_is_said_with_its_place(published,
     assert str(path) in told.value.message
 
 
+def test_a_source_of_many_files_is_read_through_the_offline_store(config, capfd):
+    from feast import FeatureView, Field, FileSource
+    from feast.types import Array, Int64, String
+
+    from feature_repo.entities import USER
+
+    publish(config, tables(EVENTS, ["a", "b"]), 5_000, "live")
+    folder = config.paths.features / "parts"
+    folder.mkdir()
+    for n in range(2):
+        pq.write_table(snapshot(config).slice(n, 1), folder / f"{n}.parquet")
+    view = FeatureView(
+        name="from_parts",
+        entities=[USER],
+        schema=[
+            Field(name="times", dtype=Array(Int64)),
+            Field(name="actions", dtype=Array(String)),
+        ],
+        source=FileSource(path=f"{folder}/*.parquet", timestamp_field="event_timestamp"),
+    )
+    store = open_store(config.paths, "by_hand")
+    with speaking_plainly(config.paths):
+        store.apply([view])
+        capfd.readouterr()
+        store.materialize(datetime(1970, 1, 1, tzinfo=UTC), datetime(1971, 1, 1), ["from_parts"])
+    assert capfd.readouterr().out == ""
+    assert online_rows(config, view="from_parts") == [
+        {"times": [1_000, 2_457], "actions": ["click", "purchase"]},
+        {"times": [3_000], "actions": ["click"]},
+    ]
+
+
 def test_null_and_empty_arrays_and_longer_ones_than_usual_are_kept_as_they_are(
     published, read_with_sdk
 ):
