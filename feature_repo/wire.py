@@ -96,7 +96,7 @@ def decode_value(value: bytes) -> Any:
     if field == "null_val":
         return None
     held = getattr(message, field)
-    return list(held.val) if field in _LISTS else held
+    return held.val[:] if field in _LISTS else held
 
 
 def encode_value(value: Any, kind: str) -> bytes:

@@ -31,6 +31,7 @@ from feature_repo.stores.sqlite_layout import (
     every_age,
     lines,
     marks,
+    reading,
     stored,
     stored_ages,
     upsert,
@@ -80,18 +81,16 @@ class SqliteStore:
     ) -> list[Row | None]:
         """Return rows in the order of `ids`; see `OnlineStore`."""
         keys = [encode_key(key, each) for each in ids]
-        named = "" if features is None else f" AND feature_name IN ({marks(features)})"
-        start = (
-            f"SELECT entity_key, feature_name, value FROM {table(self._project, view)} "  # noqa: S608
-            "WHERE entity_key IN "
-        )
+        names = tuple(features or ())
         found: dict[bytes, Row] = {}
         for some in chunks(keys):
-            statement = f"{start}({marks(some)}){named}"
-            for entity, feature, value in self._read(statement, *some, *(features or ())):
+            statement = reading(
+                self._project, view, len(some), -1 if features is None else len(names)
+            )
+            for entity, feature, value in self._read(statement, *some, *names):
                 row = found.get(entity)
                 if row is None:
-                    row = found[entity] = dict.fromkeys(features or ())
+                    row = found[entity] = dict.fromkeys(names)
                 row[feature] = decode_value(value)
         return [found.get(each) for each in keys]
 

@@ -70,6 +70,23 @@ def upsert(project: str, view: str) -> str:
     )
 
 
+@lru_cache(maxsize=256)
+def reading(project: str, view: str, keys: int, features: int) -> str:
+    """Return the statement that reads lines of some entities.
+
+    Args:
+        project: Feast project.
+        view: name of the feature view.
+        keys: how many entity keys come first.
+        features: how many names of features follow; -1: every feature is read.
+    """
+    named = "" if features < 0 else f" AND feature_name IN ({','.join('?' * features)})"
+    return (
+        f"SELECT entity_key, feature_name, value FROM {table(project, view)} "  # noqa: S608
+        f"WHERE entity_key IN ({','.join('?' * keys)}){named}"
+    )
+
+
 def lines(entity: bytes, values: Mapping[str, bytes], first: str, stamp: Stamp) -> list[_Line]:
     """Return the lines of one row.
 
