@@ -173,6 +173,29 @@ class RetentionFacts(Record):
     high: tuple[float | None, ...]
 
 
+class ProxyFacts(Record):
+    """What the first days of a person say of the days that follow, on people who joined later.
+
+    Attributes:
+        early_days: days that the signals are taken from.
+        horizon_days: days over which value (days with any activity) is counted, from joining on.
+        fitted_on, tested_on: people.
+        r2: share of the later people's differences that it explains.
+        rank: Spearman correlation of predicted and true value.
+        repeat_rank: the same of the plain early activity.
+        caveats: what it can't tell.
+    """
+
+    early_days: int
+    horizon_days: int
+    fitted_on: int
+    tested_on: int
+    r2: float | None
+    rank: float | None
+    repeat_rank: float | None
+    caveats: tuple[str, ...]
+
+
 class LongTermFacts(Record):
     """The long term as the log shows it, under whatever policies served.
 
@@ -191,6 +214,7 @@ class LongTermFacts(Record):
         weeks: start of each week, UTC milliseconds.
         weekly_users: people seen in each week.
         caveats: what this can't tell.
+        proxy: of long-term value; None where the log is too short or too few people joined.
     """
 
     offsets: tuple[int, ...]
@@ -208,6 +232,7 @@ class LongTermFacts(Record):
     weeks: tuple[int, ...]
     weekly_users: tuple[int, ...]
     caveats: tuple[str, ...]
+    proxy: ProxyFacts | None = None
 
 
 class BudgetFacts(Record):

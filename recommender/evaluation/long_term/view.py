@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
-from recommender.evaluation.findings import LongTermFacts, RetentionFacts
+from recommender.evaluation.findings import LongTermFacts, ProxyFacts, RetentionFacts
 from recommender.evaluation.long_term import retention as cohorts
+from recommender.evaluation.long_term.proxy import CAVEATS as PROXY_CAVEATS
+from recommender.evaluation.long_term.proxy import validate_by_time
 from recommender.evaluation.long_term.visits import DAY_MS, active_days, sessions
 from recommender.features.sequences import EventLog
 
@@ -14,6 +17,7 @@ OFFSETS = (1, 7, 28)
 RETURN_DAYS = 7
 _MOST_COHORTS = 12
 _MOST_DAYS = 730
+_HORIZON_DAYS = 56
 CAVEATS = (
     *cohorts.CAVEATS,
     "The log shows what people did under the policies of its time, not what they would do under "
@@ -79,6 +83,62 @@ def view(log: EventLog, actions: ActionsConfig, *, width: int = 1) -> LongTermFa
         weeks=tuple((first + week) * DAY_MS for week in weeks),
         weekly_users=tuple(int(active[week : week + 7].any(axis=0).sum()) for week in weeks),
         caveats=CAVEATS,
+        proxy=_proxy(log, actions, active, first),
+    )
+
+
+def _proxy(
+    log: EventLog, actions: ActionsConfig, active_TU: NDArray[np.bool_], first: int
+) -> ProxyFacts | None:
+    """Learn value from early signals on people who joined in the first half of the log."""
+    days = len(active_TU)
+    horizon = min(_HORIZON_DAYS, days // 4)
+    early, test_from = horizon // 4, days // 2
+    if early < 2:
+        return None
+    seen = active_TU.any(axis=0)
+    joined = np.where(seen, active_TU.argmax(axis=0), -1)
+    # A log begins in the middle of things: whoever is there at its start didn't join then.
+    followed = seen & (joined >= early) & (joined + horizon <= days)
+    people = np.flatnonzero(followed)
+    day_E = log.times // DAY_MS - first - joined[log.user_of_event]
+    soon_E = (day_E >= 0) & (day_E < early)
+    success_E = np.isin(log.actions, [actions.code(name) for name in actions.successes])
+    user_E, count = log.user_of_event, len(joined)
+    rated_E = soon_E & ~np.isnan(log.values)
+    ratings = np.bincount(user_E[rated_E], log.values[rated_E], minlength=count)
+    rated = np.bincount(user_E[rated_E], minlength=count)
+    running = np.concatenate([np.zeros((1, count)), active_TU.cumsum(axis=0)])
+    start = np.maximum(joined, 0)
+    until = np.minimum(start + early, days)
+    end = np.minimum(start + horizon, days)
+    everyone = np.arange(count)
+    signals = np.stack(
+        [
+            running[until, everyone] - running[start, everyone],
+            np.log1p(np.bincount(user_E[soon_E], minlength=count)),
+            np.log1p(np.bincount(user_E[soon_E & success_E], minlength=count)),
+            np.where(rated > 0, ratings / np.maximum(rated, 1), 0.0),
+        ],
+        axis=1,
+    )
+    value = running[end, everyone] - running[until, everyone]
+    try:
+        found = validate_by_time(
+            signals[people], value[people], joined[people], horizon, test_from=test_from
+        )
+    except ValueError:  # too few people on a side
+        return None
+    r2, rank, repeat = _plain(np.array([found.r2, found.rank, found.repeat_rank]))
+    return ProxyFacts(
+        early_days=early,
+        horizon_days=horizon,
+        fitted_on=found.fitted_on,
+        tested_on=found.tested_on,
+        r2=r2,
+        rank=rank,
+        repeat_rank=repeat,
+        caveats=PROXY_CAVEATS,
     )
 
 
