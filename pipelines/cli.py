@@ -94,6 +94,26 @@ def recommend(
 
 
 @app.command()
+def everybody(
+    out: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    k: Annotated[int, typer.Option("-k", help="How many items each.", min=1, max=1000)] = 10,
+    config: ConfigPath = DEFAULT,
+    workspace: WorkspacePath = None,
+    plain_ids: Annotated[
+        bool, typer.Option("--plain-ids", help="The source's user ids instead of pseudonyms.")
+    ] = False,
+) -> None:
+    """Recommend to every user at once, for e-mails say: the champion's lists as Parquet.
+
+    Ranked as the endpoint ranks, in blocks: memory doesn't grow with the users.
+    """
+    from pipelines.everybody import write
+
+    users, version = write(config_of(config, workspace), out, k, plain_ids=plain_ids)
+    console().print(f"{out}: {users:,} users, model {version}", highlight=False)
+
+
+@app.command()
 def serve(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> None:
     """Start (or find running) the endpoint with the current champion, after a reboot say."""
     from serving.endpoint import serve as start

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +48,7 @@ class House:
 
     def ostinato(self, *words: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.command(words[0]), *words[1:]],
+            [sys.executable, "-m", "pipelines.cli", *words, "--config", str(self.config)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -55,6 +58,29 @@ class House:
 
     def command(self, name: str) -> list[str]:
         return [sys.executable, "-m", "pipelines.cli", name, "--config", str(self.config)]
+
+    def free_port(self) -> int:
+        return free_port()
+
+    @contextmanager
+    def listening(self, *words: str) -> Iterator[None]:
+        """Let a command that serves run, from when its port answers."""
+        port = int(words[words.index("--port") + 1])
+        server = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", *words, "--config", str(self.config)], cwd=ROOT
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                assert server.poll() is None, "it ended by itself"
+                assert time.monotonic() < deadline, "it doesn't listen"
+                time.sleep(0.1)
+            yield
+        finally:
+            server.terminate()
+            server.wait(30)
 
     def run(self, *settings: str) -> subprocess.CompletedProcess[str]:
         return self.ostinato("run", *(word for one in settings for word in ("--set", one)))

@@ -1,0 +1,58 @@
+"""Lists for everybody from the champion, as a Parquet file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from feature_repo.history_as_of import accepted_data
+from recommender.artifact import Model
+from recommender.batch import SCHEMA, recommend_all
+from recommender.config import Config
+from recommender.errors import ArtifactError
+from recommender.features.sequences import EventLog
+from recommender.features.snapshots import up_to_now
+from recommender.files import atomic_file
+from recommender.privacy import pseudonyms
+from recommender.registry import Registry
+
+
+def write(config: Config, out: Path, k: int, *, plain_ids: bool) -> tuple[int, str]:
+    """Write a list for every user of the accepted data, streamed in blocks.
+
+    Args:
+        config: of the data set.
+        out: the Parquet file; it is there whole or not at all.
+        k: length of the lists.
+        plain_ids: write the source's user ids instead of pseudonyms.
+
+    Returns:
+        how many users, and the model's version.
+
+    Raises:
+        ArtifactError: there is no champion yet.
+        FeatureError: no data was accepted yet.
+    """
+    registry = Registry.of(config.paths)
+    version = registry.champion()
+    if version is None:
+        raise ArtifactError("there is no champion to ask", "run the pipeline first: `ostinato run`")
+    model = Model.load(registry.fetch(version))
+    tables = accepted_data(config).tables
+    catalogue = model.scorer.catalogue
+    # Items that came after the model was trained are unknown to it, here as in the endpoint.
+    events = tables.events.filter(catalogue.rows(tables.events["item_id"]) >= 0)
+    log = EventLog.build(events, catalogue, model.actions)
+    if not plain_ids:
+        log = replace(log, users=pseudonyms(config.paths.keys).of_all(log.users))
+    with (
+        atomic_file(out) as temporary,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+    ):
+        for batch in recommend_all(
+            model, log, up_to_now(tables), k, history_limit=config.features.history_limit
+        ):
+            writer.write_batch(batch)
+    return len(log.users), version
