@@ -6,12 +6,13 @@ DuckDB could do it too, and takes twice the CPU time to hand lists over.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from recommender.errors import FeatureError
 from recommender.storage import is_s3
@@ -34,35 +35,55 @@ def scanned(
     Raises:
         FeatureError: there is no such file, it isn't Parquet, or it lacks a column.
     """
-    file = _opened(path)
-    missing = [name for name in columns if name not in file.schema.names]
-    if missing:
-        raise FeatureError(
-            f"the snapshot {path} lacks the columns {', '.join(missing)}",
-            "it was written for other definitions: publish again",
-        )
-    chosen = None
-    if span is not None:
-        first, last = (_scalar(each, file.schema.field(moment).type) for each in span)
-        chosen = (pc.field(moment) >= first) & (pc.field(moment) <= last)
-    yield from file.to_batches(
-        columns=list(columns),
-        filter=chosen,
-        batch_size=_ROWS,
-        # What is read ahead lies in memory.
-        batch_readahead=2,
-        fragment_readahead=1,
-    )
+    with _opened(path) as file:
+        schema = file.schema_arrow
+        missing = [name for name in columns if name not in schema.names]
+        if missing:
+            raise FeatureError(
+                f"the snapshot {path} lacks the columns {', '.join(missing)}",
+                "it was written for other definitions: publish again",
+            )
+        if span is None:
+            yield from file.iter_batches(_ROWS, columns=list(columns))
+            return
+        first, last = (_scalar(each, schema.field(moment).type) for each in span)
+        for group in range(file.num_row_groups):
+            if _outside(file.metadata.row_group(group), moment, first, last):
+                continue
+            for batch in file.iter_batches(_ROWS, row_groups=[group], columns=list(columns)):
+                times = batch.column(moment)
+                within = pc.and_(pc.greater_equal(times, first), pc.less_equal(times, last))
+                chosen = batch.filter(within)
+                if chosen.num_rows:
+                    yield chosen
 
 
-def _opened(path: str) -> Any:
+def _outside(group: Any, moment: str, first: pa.Scalar, last: pa.Scalar) -> bool:
+    """Tell whether a row group's own figures say that none of its rows is in the span."""
+    for index in range(group.num_columns):
+        column = group.column(index)
+        if column.path_in_schema == moment and column.statistics is not None:
+            told = column.statistics
+            if not told.has_min_max:
+                return False
+            low, high = (_scalar(each, first.type) for each in (told.min, told.max))
+            return bool(pc.less(high, first).as_py() or pc.greater(low, last).as_py())
+    return False
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[pq.ParquetFile]:
+    """Open a snapshot without reading it ahead: that would hold the whole file in memory."""
     try:
-        if not is_s3(path):
-            return ds.dataset(path, format="parquet")
-        from pyarrow.fs import FileSystem
+        if is_s3(path):
+            from pyarrow.fs import FileSystem
 
-        files, place = FileSystem.from_uri(path)
-        return ds.dataset(place, filesystem=files, format="parquet")
+            files, place = FileSystem.from_uri(path)
+            source = files.open_input_file(place)
+        else:
+            source = pa.OSFile(path)
+        with source, pq.ParquetFile(source, pre_buffer=False) as file:
+            yield file
     except FileNotFoundError:
         raise FeatureError(
             f"there is no snapshot at {path}", "publish features first: `ostinato run`"
