@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
-from recommender.evaluation.cases import cases, drawn
 from recommender.evaluation.metrics.calibration import Reliability, reliability
 from recommender.evaluation.metrics.classification import (
     Confusion,
@@ -27,6 +26,7 @@ from recommender.evaluation.metrics.classification import (
     log_loss,
     user_auc,
 )
+from recommender.features.cases import cases, drawn
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Histories
 from recommender.split import Fold

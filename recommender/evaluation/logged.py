@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config import Config
-from recommender.evaluation.cases import moments_shown
 from recommender.evaluation.findings import OffPolicyFacts
 from recommender.evaluation.off_policy.assess import assess
 from recommender.evaluation.off_policy.impressions import impressions
@@ -21,6 +20,7 @@ from recommender.evaluation.off_policy.intervals import Estimate
 from recommender.evaluation.off_policy.reward_model import Predicted, smoothed_means
 from recommender.evaluation.records import Interval
 from recommender.evaluation.score import Ranker
+from recommender.features.cases import moments_shown
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Exposures
 from recommender.split import Fold

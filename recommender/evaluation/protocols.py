@@ -16,8 +16,8 @@ import numpy as np
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import EvaluationError
-from recommender.evaluation.cases import session_of_event
 from recommender.evaluation.frozen import EvaluationSet
+from recommender.features.cases import session_of_event
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import EventLog, Ints
 from recommender.split import Fold

@@ -10,7 +10,7 @@
 
 All but the naive ones are statsmodels'; likelihoods are maximised in the state space. (The ARIMA of
 statsforecast 2.1 was tried side by side: by CSS-ML its fits failed on up to a third of our series,
-by CSS its forecasts were worse than repeating the last period: tests/benchmarks/test_trend_speed.py.)
+by CSS its forecasts were worse than repeating the last period: tests/benchmarks/test_trend_speed.)
 
 A forecast here is finite and not negative, or it isn't made: `None` says that a series is too short
 for the model, or that the fit went wrong.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import TrainingError
+from recommender.features.cases import cases
 from recommender.features.sequences import EventLog, Ints
 from recommender.training.popularity import log_popularity
 
@@ -116,6 +117,11 @@ class Examples:
         moments = _slices(history.times)
         popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
         contexts = np.arange(len(now_C) + 1)
+        # The action head learns what serving asks it: how far a person goes with an item that is
+        # put in front of them, at the moment it is, not what the log's later rows already show.
+        judged = cases(past, items, int(past.times.min()), cut)
+        case_context = context_E[judged.shown]
+        by_context = np.argsort(case_context, kind="stable")
         return cls(
             history=history,
             window_start=start_W,
@@ -127,9 +133,9 @@ class Examples:
             item_offsets=np.searchsorted(context_E[targets], contexts),
             item=past.items[targets],
             weight=weight,
-            action_offsets=np.searchsorted(context_E, contexts),
-            action_item=past.items,
-            action=past.actions,
+            action_offsets=np.searchsorted(case_context[by_context], contexts),
+            action_item=past.items[judged.rows][by_context],
+            action=judged.reached[by_context].astype(np.int8),
             popularity=popularity[:-1],
             latest=popularity[-1],
             known=np.bincount(history.items, minlength=items) > 0,

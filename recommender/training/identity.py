@@ -16,6 +16,7 @@ from recommender.split import Fold
 # Code whose change may change the weights. A checkpoint of other code is not gone on from.
 _CODE = (
     "config",
+    "features/cases.py",
     "features/catalogue.py",
     "features/event_codes.py",
     "features/event_order.py",
@@ -44,6 +45,8 @@ def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
     log = dataset.log
     for array in (log.offsets, log.items, log.actions, log.times, log.values, dataset.text):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if log.exposures is not None:
+        digest.update(log.exposures.positions.tobytes())
     digest.update("\n".join(dataset.catalogue.ids).encode())
     digest.update(code_version().encode())
     return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
-from recommender.evaluation.cases import SESSION_GAP_MS, session_of_event
+from recommender.features.cases import SESSION_GAP_MS, session_of_event
 from recommender.features.sequences import EventLog
 
 Doubles = NDArray[np.float64]

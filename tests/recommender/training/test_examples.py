@@ -1,5 +1,7 @@
 """Examples: contexts lie strictly before their targets, and everything before the cut is used."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from tiny_world import ACTIONS, log_of
 
 from recommender.config.actions import ActionsConfig
 from recommender.errors import TrainingError
+from recommender.features.sequences import Exposures
 from recommender.training.batches import Batch, plan
 from recommender.training.examples import Examples
 
@@ -46,7 +49,7 @@ def test_the_lines_of_one_basket_share_a_context_and_are_not_in_it():
     assert told(examples) == [
         ([], 1, [0], [0]),
         ([0], 5, [1, 2], [1, 2]),
-        ([0, 1, 2], 9, [0], [0]),
+        ([0, 1, 2], 9, [0], []),  # "a" again within the session is the same case
     ]
 
 
@@ -180,3 +183,26 @@ def test_a_batch_asks_what_the_examples_ask(world):
         start, length = examples.window_start[window], examples.window_length[window]
         items = batch.histories.items[place, :length]
         assert items.tolist() == examples.history.items[start : start + length].tolist()
+
+
+def test_what_came_of_an_item_is_learned_at_the_moment_it_was_shown():
+    """A purchase after a click is no riddle; the click that leads to it is."""
+    actions = ActionsConfig(types=("view", "click", "buy"), history=("click", "buy"))
+    log = log_of(
+        [
+            ("u", "a", "click", 1),
+            ("u", "b", "view", 5),
+            ("u", "c", "click", 9_000),
+            ("u", "c", "buy", 50_000),
+        ],
+        actions,
+        "abc",
+    )
+    # "b" and "c" were places of one list; "a" was found by search.
+    exposures = Exposures(np.array([0, 1, 2, 0], np.int32), np.full(4, 0.5))
+    examples = Examples.build(replace(log, exposures=exposures), 10**9, 3, actions, 10, 0.0)
+    assert [(now, items) for _, now, _, items in told(examples) if items] == [
+        (1, [0]),
+        (5, [1, 2]),
+    ]
+    assert examples.action.tolist() == [2, 1, 3]

@@ -335,8 +335,8 @@ def test_without_anybody_to_ask_in_the_validation_window_all_epochs_are_run(worl
 
 
 GOLDEN: list[tuple[str, float, float, float | None]] = [
-    ("search", 4.06743, 1.10525, 0.20124),
-    ("search", 4.01278, 1.09336, 0.20284),
-    ("refit", 4.09485, 1.10521, None),
-    ("refit", 4.04075, 1.09321, None),
+    ("search", 4.06743, 1.10569, 0.20124),
+    ("search", 4.01278, 1.09490, 0.20284),
+    ("refit", 4.09485, 1.10562, None),
+    ("refit", 4.04075, 1.09523, None),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recommender.evaluation.cases import SESSION_GAP_MS, cases, drawn, moments_shown
+from recommender.features.cases import SESSION_GAP_MS, cases, drawn, moments_shown
 from recommender.features.sequences import EventLog, Exposures
 
 VIEW, CLICK, BUY = 1, 2, 3

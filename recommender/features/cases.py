@@ -34,11 +34,13 @@ class Cases:
 
     Attributes:
         rows: of the first touches in the log, rising, (N,).
+        shown: of the first row of the list that each was in; itself without one, (N,).
         moments: at which to ask, UTC milliseconds, (N,).
         reached: code of the farthest event type, (N,).
     """
 
     rows: Ints
+    shown: Ints
     moments: Ints
     reached: Ints
 
@@ -46,18 +48,23 @@ class Cases:
         return len(self.rows)
 
 
-def moments_shown(log: EventLog) -> Ints:
-    """Return the moment at which the list of each event was shown, (E,); its own without one."""
-    moments = log.times.copy()
+def rows_shown(log: EventLog) -> Ints:
+    """Return the first row of the list that each event belongs to, (E,); its own without one."""
+    shown = np.arange(len(log))
     if log.exposures is None:
-        return moments
+        return shown
     rows = np.flatnonzero(log.exposures.positions > 0)
     if not len(rows):
-        return moments
+        return shown
     user, time = log.user_of_event[rows], log.times[rows]
     first = np.concatenate([[True], (user[1:] != user[:-1]) | (np.diff(time) > BURST_MS)])
-    moments[rows] = time[np.flatnonzero(first)[np.cumsum(first) - 1]]
-    return moments
+    shown[rows] = rows[np.flatnonzero(first)[np.cumsum(first) - 1]]
+    return shown
+
+
+def moments_shown(log: EventLog) -> Ints:
+    """Return the moment at which the list of each event was shown, (E,); its own without one."""
+    return log.times[rows_shown(log)]
 
 
 def session_of_event(log: EventLog, gap_ms: int = SESSION_GAP_MS) -> Ints:
@@ -87,7 +94,8 @@ def cases(log: EventLog, items: int, start: int, end: int) -> Cases:
     inside = log.times[rows] >= start
     order = np.argsort(rows[inside], kind="stable")
     rows = rows[inside][order]
-    return Cases(rows, moments_shown(log)[rows], reached[inside][order])
+    shown = rows_shown(log)[rows]
+    return Cases(rows, shown, log.times[shown], reached[inside][order])
 
 
 def drawn(found: Cases, most: int, seed: int) -> Cases:
@@ -97,4 +105,4 @@ def drawn(found: Cases, most: int, seed: int) -> Cases:
     kept: NDArray[np.int64] = np.sort(
         np.random.default_rng(seed).choice(len(found), most, replace=False)
     )
-    return Cases(found.rows[kept], found.moments[kept], found.reached[kept])
+    return Cases(found.rows[kept], found.shown[kept], found.moments[kept], found.reached[kept])
