@@ -11,7 +11,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.wire import decode_key, decode_value, encode_key
+from feature_repo.wire import KINDS, decode_key, decode_value, encode_key, encode_value, kind_of
 from recommender.errors import FeatureError
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -94,3 +94,25 @@ def test_a_key_of_another_type_is_an_error():
     theirs = EntityKey(join_keys=["user_id"], entity_values=[Value(int64_val=1)])
     with pytest.raises(FeatureError, match="not a text"):
         decode_key(serialize_entity_key(theirs, entity_key_serialization_version=3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_written_as_feast_writes_it(kind):
+    example = {"string": "ü", "bytes": b"\0", "bool": True, "double": 0.1, "float": 0.5}
+    value = example.get(kind.removesuffix("_list"), -7)
+    theirs = Value()
+    if kind.endswith("_list"):
+        value = [value] * 3
+        getattr(theirs, f"{kind}_val").val.extend(value)
+    else:
+        setattr(theirs, f"{kind}_val", value)
+    ours = encode_value(value, kind)
+    assert (ours, kind_of(ours)) == (theirs.SerializeToString(), kind)
+    assert decode_value(ours) == value
+
+
+def test_null_is_written_as_feast_writes_it():
+    assert encode_value(None, "string_list") == Value().SerializeToString() == b""
+    assert kind_of(b"") is None
+    with pytest.raises(FeatureError, match="can't be kept as int64"):
+        encode_value(2**63, "int64")

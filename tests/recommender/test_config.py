@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from recommender.config import Config, load, parse
 from recommender.config.actions import ActionsConfig
-from recommender.config.text import BUNDLED_ENCODER, TextConfig
 from recommender.config.rollout import RolloutConfig
 from recommender.config.split import SplitConfig
+from recommender.config.text import BUNDLED_ENCODER, TextConfig
 from recommender.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
