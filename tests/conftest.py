@@ -9,7 +9,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import prometheus_client  # noqa: F401  (see below)
 import pytest
+
+# Feast, once imported, lets Prometheus count in files that all registries of a process share, if
+# Prometheus comes after it. Tests look at the figures of one registry, so it comes first.
 
 ROOT = Path(__file__).parents[1]
 

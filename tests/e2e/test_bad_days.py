@@ -145,7 +145,12 @@ def test_a_log_in_a_bucket_that_cannot_be_read_is_named(shop, first_run, tmp_pat
 def test_ctrl_c_in_a_step_stops_the_run_and_changes_nothing(step, shop, first_run):
     before = kept(shop)
     # Another model than the champion, which passes the gate all the same.
-    settings = ["training.epochs=2", "evaluation.gate.champion_margin=0.9"]
+    settings = [
+        "training.epochs=2",
+        "evaluation.gate.champion_margin=0.9",
+        "evaluation.gate.slices=false",
+        "evaluation.gate.maximum_calibration_error=null",
+    ]
     words = [word for one in settings for word in ("--set", one)]
     running = subprocess.Popen(
         [*shop.command("run"), *words],
