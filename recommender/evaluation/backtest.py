@@ -15,10 +15,12 @@ Shape letters: S series, K origins, H periods ahead, M methods.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from recommender.config import Config
 from recommender.config.evaluation import BacktestConfig
@@ -102,10 +104,14 @@ def backtest(log: EventLog, items: pa.Table, config: Config, until: int) -> Back
         return BacktestFacts(**facts, origins=(), groups=(), reason=reason)
     todo = sum(len(rows) for _, _, rows, _ in groups) * len(METHODS)
     progress = Progress("backtest the forecasts", todo)
-    told = tuple(
-        _measure(name, series, rows, origins, config, share, progress)
-        for name, series, rows, share in groups
-    )
+    # Matrices of a few rows: more threads only wait for each other, at ten times the cost. The
+    # limit holds for libraries that are there already.
+    importlib.import_module("statsmodels.tsa.statespace.sarimax")
+    with threadpool_limits(limits=1):
+        told = tuple(
+            _measure(name, series, rows, origins, config, share, progress)
+            for name, series, rows, share in groups
+        )
     moments = tuple(int(demand.first + origin * demand.period) for origin in origins)
     return BacktestFacts(
         **facts, origins=moments, groups=tuple(g for g in told if g is not None), reason=None
