@@ -5,6 +5,7 @@ Shape letters: B requests of a panel, U users.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -66,10 +67,10 @@ def groups(requests: EvaluationSet, dataset: Dataset, config: Config) -> list[Sl
             for name, values in attributes(requests.log, dataset.attributes).items()
         ),
     )
-    kept = [each for each in found if each.requests.any()]
+    kept = list(found)
     # A family with one group says what the total says.
-    sizes = [sum(other.family == each.family for other in kept) for each in kept]
-    return [each for each, size in zip(kept, sizes, strict=True) if size > 1]
+    sizes = Counter(each.family for each in kept if each.requests.any())
+    return [each for each in kept if sizes[each.family] > 1]
 
 
 def attributes(log: EventLog, table: pa.Table | None) -> dict[str, list[str | None]]:
@@ -100,7 +101,9 @@ def break_down(
     facts, p_values = [], []
     for each in wanted:
         inside = each.requests[panel.rows]
-        if not inside.any():
+        if not inside.any():  # nobody is in it, which is told as well
+            facts.append(_nobody(each))
+            p_values.append(float("nan"))
             continue
         both = np.stack([ours[inside], theirs[inside]], axis=1)
         _, values_U2 = per_user(both, users_B[inside])
@@ -146,6 +149,21 @@ def gaps(panel: Panel, dataset: Dataset, rival: str, config: Config) -> tuple[Ga
             )
         )
     return tuple(found)
+
+
+def _nobody(each: Slice) -> SliceFacts:
+    return SliceFacts(
+        family=each.family,
+        name=each.name,
+        users=0,
+        requests=0,
+        candidate=None,
+        rival=None,
+        difference=Interval(estimate=None, low=None, high=None),
+        relative=None,
+        p=None,
+        judged=False,
+    )
 
 
 def _facts(each: Slice, requests: int, values_U2: Doubles, config: Config) -> SliceFacts:

@@ -106,11 +106,16 @@ class EvaluationSet:
             write_json(temporary / "evaluation_set.json", described)
 
     @classmethod
-    def load(cls, folder: Path) -> EvaluationSet:
+    def load(cls, folder: Path, data_version: str | None = None) -> EvaluationSet:
         """Read what `save` left.
 
+        Args:
+            folder: of the set.
+            data_version: of the data that it is to be used with; None takes any.
+
         Raises:
-            ArtifactError: a file is missing or damaged, or the content isn't that of its version.
+            ArtifactError: a file is missing or damaged, the content isn't that of its version, or
+                the set was made of other data.
         """
         try:
             described = read_json(folder / "evaluation_set.json")
@@ -146,6 +151,11 @@ class EvaluationSet:
             dict(zip(*(unscored[c].to_pylist() for c in ("user", "reason")), strict=True)),
             described["counts"],
         )
+        if data_version is not None and loaded.data_version != data_version:
+            raise ArtifactError(
+                f"{folder} was made of data version {loaded.data_version}, not of {data_version}",
+                "scores on one don't compare with scores on the other; freeze a set of this data",
+            )
         if loaded.version != described["version"]:
             raise ArtifactError(
                 f"{folder} holds evaluation set {loaded.version}, but says {described['version']}",

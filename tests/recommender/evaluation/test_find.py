@@ -34,7 +34,7 @@ def _rows():
         rows += [(name, ITEMS[user % 3], "buy", (400 + user) * HOUR)]
         rows += [(name, "d", "view", (1001 + user) * HOUR)]
         rows += [(name, ITEMS[3 + user % 3], "buy", (1100 + user) * HOUR)]
-    return rows
+    return [*rows, ("zed", "d", "buy", 1500 * HOUR)]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def world():
         }
     )
     dataset = dataset_of(_rows(), config, [FOLD], items=ITEMS)
-    towns = ["Ulm" if n % 2 else "Bern" for n in range(60)]
+    towns = ["Ulm" if n % 2 else "Bern" for n in range(61)]
     people = pa.table({"user": pa.array(dataset.log.users), "town": towns})
     shown = np.where(dataset.log.actions == 1, 1, 0).astype(np.int32)
     log = replace(dataset.log, exposures=Exposures(shown, np.full(len(shown), 0.25)))
@@ -68,13 +68,19 @@ def test_groups_add_up_and_a_family_of_one_is_left_out(found: Findings) -> None:
     families = {fact.family for fact in found.slices}
     assert "town" in families
     for family in families - {"popularity of the item"}:
-        assert sum(fact.requests for fact in found.slices if fact.family == family) == 60
+        assert sum(fact.requests for fact in found.slices if fact.family == family) == 61
     assert "brand" not in families
+
+
+def test_a_group_of_nobody_is_told_as_one(found: Findings) -> None:
+    empty = [fact for fact in found.slices if not fact.users]
+    assert ("last seen", "within a day") in {(fact.family, fact.name) for fact in empty}
+    assert all(fact.candidate is None and not fact.judged for fact in empty)
 
 
 def test_groups_of_people_are_named_and_judged_only_if_they_are_large(found: Findings) -> None:
     towns = {fact.name: fact for fact in found.slices if fact.family == "town"}
-    assert {name: fact.users for name, fact in towns.items()} == {"Bern": 30, "Ulm": 30}
+    assert {name: fact.users for name, fact in towns.items()} == {"Bern": 31, "Ulm": 30}
     assert all(fact.judged for fact in towns.values())
     assert found.compared_with == "popularity"
     assert [gap.family for gap in found.gaps] == ["town"]

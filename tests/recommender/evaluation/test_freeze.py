@@ -179,6 +179,9 @@ def test_a_saved_set_is_the_same_set_and_a_changed_one_is_refused(tmp_path) -> N
     )
     found.save(tmp_path / "set")
     again = EvaluationSet.load(tmp_path / "set")
+    assert EvaluationSet.load(tmp_path / "set", again.data_version).version == again.version
+    with pytest.raises(ArtifactError, match="not of d-another"):
+        EvaluationSet.load(tmp_path / "set", "d-another")
     assert again.version == found.version
     assert requests_of(again) == requests_of(found)
     assert histories_of(again) == histories_of(found)
