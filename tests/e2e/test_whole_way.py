@@ -131,7 +131,9 @@ def test_an_event_changes_the_next_recommendation_without_a_run(shop, first_run)
     from recommender.config import load
     from serving.endpoint import ask
 
-    user = shop.step("deploy")["summary"]["examples"][0]["user_id"]
+    first = min((shop.workspace / "runs").iterdir())
+    deployed = json.loads((first / "steps" / "deploy.json").read_text())["summary"]
+    user = deployed["examples"][0]["user_id"]
     before = json.loads(shop.ostinato("recommend", user, "--json").stdout)
     seen = json.loads(shop.ostinato("features", "user", user, "--json").stdout)["item_ids"]
     item = next(each["item_id"] for each in before["items"] if each["item_id"] not in seen)
