@@ -61,12 +61,24 @@ def rank(
     """
     # A copy: what a scorer returns may be its own, and we write into it.
     scores_BI = np.array(scorer.scores(histories.recent(reads)), np.float32)
-    bad = scores_BI.size - int(np.isfinite(scores_BI).sum())
-    if bad:
-        scores_BI[~np.isfinite(scores_BI)] = -np.inf
+    bad = _without_nonfinite(scores_BI)
     if exclude_seen:
         mask_seen(scores_BI, histories)
     for row, item in unwanted:
         scores_BI[row, item] = -np.inf
     items_BK, best_BK = top_k(scores_BI, k)
     return Ranked(items_BK, best_BK, bad)
+
+
+def _without_nonfinite(scores_BI: Floats) -> int:
+    """Rank scores that are no numbers last, in place; return how many there were."""
+    # A row's sum is finite only if all of it is (or it overflows, and is looked at for nothing):
+    # one pass without a temporary array, over scores that are nearly always fine.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(scores_BI.sum(axis=1)))
+    if not len(suspects):
+        return 0
+    wrong = ~np.isfinite(scores_BI[suspects])
+    rows, items = np.nonzero(wrong)
+    scores_BI[suspects[rows], items] = -np.inf
+    return len(rows)

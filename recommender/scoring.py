@@ -72,28 +72,25 @@ def top_k(scores_BI: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
         empty = np.empty((len(scores_BI), 0))
         return empty.astype(np.int64), empty.astype(np.float32)
     items_BK = _unordered(scores_BI, k)
-    # By item first: the stable sort by score then leaves ties in the order of the catalogue.
-    items_BK.sort(axis=1)
-    order_BK = np.argsort(-np.take_along_axis(scores_BI, items_BK, 1), axis=1, kind="stable")
-    items_BK = np.take_along_axis(items_BK, order_BK, 1)
-    return items_BK, np.take_along_axis(scores_BI, items_BK, 1)
+    # They come in the order of the catalogue: the stable sort by score leaves ties in it.
+    best_BK = np.take_along_axis(scores_BI, items_BK, 1)
+    order_BK = np.argsort(-best_BK, axis=1, kind="stable")
+    return np.take_along_axis(items_BK, order_BK, 1), np.take_along_axis(best_BK, order_BK, 1)
 
 
 def _unordered(scores_BI: Floats, k: int) -> NDArray[np.int64]:
-    """Return the k best items per row in any order, ties at the k-th place by the catalogue."""
+    """Return the k best items per row in the order of the catalogue; at the k-th place, too."""
     count = scores_BI.shape[1]
     if k == count:
         return np.tile(np.arange(count), (len(scores_BI), 1))
-    items_BK = np.argpartition(scores_BI, count - k, axis=1)[:, -k:].copy()
-    # Only where the k-th value occurs outside too does it matter which of the equals was taken.
-    taken_BK = np.take_along_axis(scores_BI, items_BK, 1)
-    kth_B1 = taken_BK.min(axis=1, keepdims=True)
-    inside_B = np.count_nonzero(taken_BK == kth_B1, axis=1)
-    tied = np.flatnonzero(np.count_nonzero(scores_BI == kth_B1, axis=1) > inside_B)
+    # Values are partitioned, which is twice as fast as their places.
+    kth_B1 = np.partition(scores_BI, count - k, axis=1)[:, count - k][:, None]
+    chosen_BI = scores_BI >= kth_B1
+    # Only where the k-th value occurs more often than there is room do ties have to be told apart.
+    tied = np.flatnonzero(np.count_nonzero(chosen_BI, axis=1) > k)
     if len(tied):
         scores_TI, kth_T1 = scores_BI[tied], kth_B1[tied]
         above_TI, at_TI = scores_TI > kth_T1, scores_TI == kth_T1
         room_T1 = k - above_TI.sum(axis=1, keepdims=True)
-        chosen_TI = above_TI | (at_TI & (np.cumsum(at_TI, axis=1) <= room_T1))
-        items_BK[tied] = np.nonzero(chosen_TI)[1].reshape(len(tied), k)
-    return items_BK
+        chosen_BI[tied] = above_TI | (at_TI & (np.cumsum(at_TI, axis=1) <= room_T1))
+    return np.asarray(np.flatnonzero(chosen_BI) % count, np.int64).reshape(len(scores_BI), k)
