@@ -21,6 +21,14 @@ from recommender.scoring import Floats
 
 _STATES_AT_ONCE = 16_384
 _LOGITS_AT_ONCE = 2**24
+_TRANSPOSED = {
+    "bias.place.weight": "bias.place_HN",
+    "bias.time.weight": "bias.time_HN",
+    "repeats.ago.weight": "repeats.ago_1N",
+    "repeats.since.weight": "repeats.since_1N",
+    "repeats.count.weight": "repeats.count_1N",
+}
+"""Weights by the names, and in the shape, that artifacts of version 0.1 of November 2026 have."""
 
 
 class TransformerScorer:
@@ -118,6 +126,9 @@ class TransformerScorer:
     ) -> Self:
         """Make the scorer again from what `settings` and `weights` returned."""
         tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
+        for old, new in _TRANSPOSED.items():
+            if old in tensors:
+                tensors[new] = tensors.pop(old).T.contiguous()
         module = UnifiedTransformer(
             ModelConfig.model_validate(settings["config"]),
             int(settings["actions"]),

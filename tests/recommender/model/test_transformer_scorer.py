@@ -102,3 +102,18 @@ def test_action_probabilities_sum_to_one_and_depend_on_user_and_item(scorer, his
     assert np.abs(found[0, 0] - found[0, 1]).max() > 1e-4
     alone = model.action_probabilities(asked.slice(2, 3), items[2:])
     np.testing.assert_allclose(alone[0], found[2], rtol=1e-4)
+
+
+def test_an_artifact_with_the_names_of_before_scores_as_it_did(scorer, histories):
+    """A champion must outlive an upgrade: lookups were embeddings once, with rows for columns."""
+    model = scorer()
+    renamed = {
+        name.replace("_HN", ".weight").replace("_1N", ".weight"): np.ascontiguousarray(array.T)
+        if name.endswith(("_HN", "_1N"))
+        else array
+        for name, array in model.weights().items()
+    }
+    assert renamed.keys() != model.weights().keys()
+    again = TransformerScorer.restore(model.settings(), renamed, model.catalogue)
+    asked = histories(0, 3, 12)
+    np.testing.assert_array_equal(again.scores(asked), model.scores(asked))
