@@ -109,14 +109,18 @@ def publish_log(
     """
     project, paths, view = project_name(config, lane), config.paths, STREAMED
     live = lane == "live"
-    with taking_turns(paths), tempfile.TemporaryDirectory() as scratch:
+    paths.features.mkdir(parents=True, exist_ok=True)
+    # Beside the features and not on the system's disk: it holds user ids, and as much as the log.
+    # What a killed process leaves has the name that forgetting sweeps away.
+    scratching = tempfile.TemporaryDirectory(prefix=".publish.", dir=paths.features)
+    with taking_turns(paths), scratching as scratch:
         started, created = time.monotonic(), datetime.now(UTC)
         if live:
             events, created = _with_landed(config, events, items, created, Path(scratch))
         wanted = Wanted.by(config, catalogue_order(items), as_of_ms, created)
         location = read_profile().offline_location(paths.features, project)
         counted = Counted()
-        built = latest_sequences(events, wanted, config.features.build)
+        built = latest_sequences(events, wanted, config.features.build, Path(scratch))
         snapshot = write_snapshot_batches(location, view, counted.passing(built))
         half = time.monotonic()
         limit = config.features.history_limit

@@ -86,7 +86,10 @@ class Wanted:
 
 
 def latest_sequences(
-    events: Events, wanted: Wanted, build: BuildConfig | None = None
+    events: Events,
+    wanted: Wanted,
+    build: BuildConfig | None = None,
+    scratch: Path | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield everybody's history as of a moment.
 
@@ -94,6 +97,8 @@ def latest_sequences(
         events: canonical events, a table or Parquet files, in any order.
         wanted: what is asked.
         build: the engine, and how much it holds at a time; the defaults if None.
+        scratch: an existing folder for the buckets of a log that is divided, which hold user ids;
+            the system's temporary folder if None.
 
     Yields:
         Rows of `user_sequence` with `event_timestamp` and `created`, at least one batch, which
@@ -113,7 +118,7 @@ def latest_sequences(
     elif buckets == 1:
         tables = iter([wanted.of(whole(events))])
     else:
-        tables = _out_of_core(events, wanted, buckets, min(ROWS, build.events_per_bucket))
+        tables = _out_of_core(events, wanted, buckets, min(ROWS, build.events_per_bucket), scratch)
     for table in tables:
         yield from table.to_batches(max_chunksize=BATCH_ROWS) or _empty(table)
 
@@ -133,8 +138,10 @@ def bucket_count(events: int, each: int) -> int:
     return count
 
 
-def _out_of_core(events: Events, wanted: Wanted, buckets: int, rows: int) -> Iterator[pa.Table]:
-    with tempfile.TemporaryDirectory(prefix="ostinato-buckets-") as folder:
+def _out_of_core(
+    events: Events, wanted: Wanted, buckets: int, rows: int, scratch: Path | None
+) -> Iterator[pa.Table]:
+    with tempfile.TemporaryDirectory(prefix="ostinato-buckets-", dir=scratch) as folder:
         for path in spill(parts(events, rows), buckets, Path(folder)):
             if path.exists():
                 # No name for the bucket: it is let go before its rows are taken.
