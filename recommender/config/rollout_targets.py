@@ -1,0 +1,95 @@
+"""Where a rollout takes place, apart from this machine: a cluster, or a Git repository."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from recommender.config.section import Section
+
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+
+
+class KServeTargetConfig(Section):
+    """An InferenceService that a rollout changes through the Kubernetes API."""
+
+    namespace: str = Field("default", pattern=_DNS_LABEL)
+    """Namespace of the InferenceService."""
+
+    name: str = Field("", pattern=r"^([a-z]([-a-z0-9]{0,40}[a-z0-9])?)?$")
+    """Name of the InferenceService; empty: `serving.name`."""
+
+    mode: Literal["auto", "standard", "knative"] = "auto"
+    """How KServe deploys it. `auto` asks the cluster; a mode that the cluster doesn't use is an
+    error, as the wrong kind of canary is ignored in silence there."""
+
+    controller_namespace: str = Field("kserve", pattern=_DNS_LABEL)
+    """Namespace of KServe's controller, where its configuration and its version are read."""
+
+    context: str = ""
+    """Context of the kubeconfig; empty: the service account of the pod, or the current context."""
+
+    image: str = ""
+    """Image of the model server by digest (`name@sha256:…`), for the runtimes of versions that
+    have none yet; empty: a version's runtime must have been applied before its rollout."""
+
+    url: str = Field("", pattern=r"^(https?://\S+)?$")
+    """Base URL that requests reach the InferenceService at; empty: what its status says."""
+
+    min_replicas: int = Field(1, ge=1)
+    """Replicas that the canary always has. Without any, a canary of 0 % would have no pod."""
+
+    stable_min_replicas: int = Field(1, ge=1)
+    """Replicas that the stable arm keeps. KServe subtracts the canary's ready replicas from the
+    stable `minReplicas`, so while a canary is there the target asks for the sum of both."""
+
+    timeout_s: float = Field(600.0, gt=0)
+    """Longest wait for the cluster to carry out a change. A candidate that isn't ready by then is
+    rolled back."""
+
+    poll_s: float = Field(2.0, gt=0)
+    """Pause between two looks at the status."""
+
+    request_timeout_s: float = Field(10.0, gt=0)
+    """Longest wait for one answer of the API server."""
+
+    retry_s: float = Field(60.0, gt=0)
+    """How long an API server that fails, throttles or conflicts is tried again, with growing
+    pauses."""
+
+
+class GitOpsTargetConfig(Section):
+    """A Git repository that a controller (Argo CD, Flux) follows."""
+
+    repository: str = ""
+    """URL or path of the repository; required where `rollout.target` is `gitops`."""
+
+    branch: str = Field("main", min_length=1)
+    """Branch that the controller follows."""
+
+    path: str = "."
+    """Folder of the Kustomize overlay in the repository."""
+
+    author_name: str = Field("ostinato", min_length=1)
+    """Author of the commits."""
+
+    author_email: str = Field("ostinato@localhost", min_length=3)
+    """E-mail address of the author."""
+
+    mode: Literal["commit", "pull_request"] = "commit"
+    """How a rollout starts: by a commit on the branch, or by a pull request that a person merges;
+    the steps that follow are commits."""
+
+    token_env: str = ""
+    """Name of the environment variable that holds the token; the token itself is in no config."""
+
+
+class RolloutTargetsConfig(Section):
+    """Settings of the places where a rollout can take place."""
+
+    kserve: KServeTargetConfig = KServeTargetConfig()
+    """An InferenceService on a cluster."""
+
+    gitops: GitOpsTargetConfig = GitOpsTargetConfig()
+    """A Git repository that a controller follows."""
