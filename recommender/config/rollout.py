@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from recommender.config.rollout_traffic import LiveConfig, MemoryConfig, ShadowConfig
 from recommender.config.section import Section
 
 
 class RolloutConfig(Section):
     """The canary: steps, samples and guardrails."""
 
+    target: Literal["local", "kserve", "gitops"] = "local"
+    """Where models are served: processes of this machine, an InferenceService, or a Git repository
+    that a controller follows."""
+
+    traffic: Literal["replay", "live"] = "replay"
+    """Whom the candidate is judged by: held-out users who are replayed beside the live traffic, or
+    the people themselves, a share of whom it then serves."""
+
     steps: tuple[int, ...] = (5, 25, 50, 100)
     """Percent of the users that the candidate gets, step by step. A step whose share can't bring
     `minimum_users_per_arm` together from the held-out users at hand is left out, and said."""
+
+    soak_s: tuple[float, ...] = ()
+    """Least seconds that each step is watched, one value per step; the last one holds for the steps
+    after it. None at all: a step ends with its verdict. Only time in which somebody watches
+    counts, so a rollout that was cut off goes on with what remains."""
 
     minimum_users_per_arm: int = Field(30, ge=2)
     """With fewer users in either arm there is no verdict, and never a pass."""
@@ -61,6 +75,27 @@ class RolloutConfig(Section):
 
     false_pass: float = Field(0.05, gt=0, lt=0.5)
     """Chance that a candidate which keeps less than `hit_rate_kept` is promoted."""
+
+    live: LiveConfig = LiveConfig()
+    """How the live traffic is judged."""
+
+    shadow: ShadowConfig = ShadowConfig()
+    """The optional first step."""
+
+    memory: MemoryConfig = MemoryConfig()
+    """What a candidate's memory may do."""
+
+    def soak_of(self, step: int) -> float:
+        """Return the least seconds that a step is watched."""
+        return self.soak_s[min(step, len(self.soak_s) - 1)] if self.soak_s else 0.0
+
+    @model_validator(mode="after")
+    def _soaks(self) -> Self:
+        if any(not 0 <= seconds < float("inf") for seconds in self.soak_s):
+            raise ValueError(f"soak_s holds seconds, not {list(self.soak_s)}")
+        if len(self.soak_s) > len(self.steps):
+            raise ValueError(f"soak_s has {len(self.soak_s)} values for {len(self.steps)} steps")
+        return self
 
     @model_validator(mode="after")
     def _rising(self) -> Self:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from feature_repo.locations import project_name
 from recommender.config import Config
 from recommender.errors import ArtifactError, ServingError
 from recommender.registry import Registry
@@ -41,6 +42,13 @@ class LocalTarget:
         self._routes = launch.routes_path(config.paths)
         self._arms: dict[str, Server] = {}
         self._warm: dict[tuple[str, str], Server] = {}
+
+    @classmethod
+    def of(cls, config: Config, registry: Registry) -> LocalTarget:
+        """Return the target of a data set; see `serving.rollout.targets`."""
+        return cls(
+            config, registry, project_name(config, "live"), project_name(config, "rehearsal")
+        )
 
     @property
     def url(self) -> str:

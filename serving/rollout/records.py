@@ -20,6 +20,19 @@ class Arm(StrEnum):
     CANDIDATE = "candidate"
 
 
+class Tells(StrEnum):
+    """What a record tells of."""
+
+    ALL = "all"
+    """The answer and what followed from it."""
+
+    ANSWER = "answer"
+    """Only the answer: whether it came, and when; `hit` is None."""
+
+    OUTCOME = "outcome"
+    """Only what followed: `hit`; the answer was told of by another record."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One request and its answer.
@@ -35,6 +48,9 @@ class Record:
             and False where the request failed.
         fallback: why the answer was made without a history, or None.
         error: what was wrong with the answer, "" for a good one.
+        request: names the request where a user makes several; "" where each makes one.
+        tells: what this record tells of.
+        time: of the request, UTC milliseconds; 0 where it doesn't matter.
     """
 
     user: str
@@ -46,6 +62,9 @@ class Record:
     hit: bool | None
     fallback: str | None = None
     error: str = ""
+    request: str = ""
+    tells: Tells = Tells.ALL
+    time: int = 0
 
     @property
     def failed(self) -> bool:
@@ -81,7 +100,7 @@ class Journal:
             raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
 
     def read(self) -> list[Record]:
-        """Return all records, each user once, in the order in which they were written.
+        """Return all records, each request once, in the order in which they were written.
 
         Raises:
             StorageError: a line in the middle is damaged.
@@ -90,12 +109,13 @@ class Journal:
             return []
         *lines, torn = self._path.read_text(encoding="utf-8").split("\n")
         del torn  # "" after a whole line; else the half line of a writer that was killed
-        found: dict[str, Record] = {}
+        found: dict[tuple[str, str, Tells], Record] = {}
         try:
             for line in lines:
                 told = json.loads(line)
-                record = Record(**{**told, "arm": Arm(told["arm"])})
-                found.setdefault(record.user, record)
+                tells = Tells(told.get("tells", Tells.ALL))
+                record = Record(**{**told, "arm": Arm(told["arm"]), "tells": tells})
+                found.setdefault((record.user, record.request, tells), record)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(f"{self._path} is damaged: {error}") from error
         return list(found.values())

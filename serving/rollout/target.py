@@ -2,17 +2,20 @@
 
 Three kinds of places fit behind `Target`: processes on this machine (`serving.rollout.local`), an
 InferenceService, and a Git repository that a controller follows. The engine knows none of them.
+`Shadowing` and `Metered` are more than every place can do; a target that can simply has their
+methods, too.
 
 Every method can be called again after a kill and then finds done what was done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from typing import Protocol
+from collections.abc import Container, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from recommender.errors import RolloutError
-from serving.rollout.records import Record
+from serving.rollout.records import Arm, Record
+from serving.rollout.shadow import Comparison
 
 
 class CandidateError(RolloutError):
@@ -23,7 +26,10 @@ class Target(Protocol):
     """Where models are served. Versions are the registry's."""
 
     def live(self) -> str | None:
-        """Return the version that everybody gets at this moment, or None if nobody gets any."""
+        """Return the version that everybody gets at this moment, or None if nobody gets any.
+
+        While a rollout splits the live traffic itself, that is the stable arm's version.
+        """
         ...
 
     def start_stable(self, version: str) -> None:
@@ -68,7 +74,36 @@ class Target(Protocol):
         ...
 
     def rollback(self) -> None:
-        """End both arms and whatever was prepared; what everybody gets stays as it is."""
+        """End both arms and whatever was prepared; what everybody gets stays as it is.
+
+        Where the live traffic itself was split, all of it goes to the stable arm again.
+        """
+        ...
+
+
+@runtime_checkable
+class Shadowing(Protocol):
+    """A target that can let the candidate answer a copy of the live traffic, to nobody."""
+
+    def shadow(self, percent: float) -> None:
+        """Copy this share of the live users' requests to the candidate's arm; 0 ends it.
+
+        What people are answered is neither delayed nor changed by that. The candidate's arm has
+        been started before, by `start_candidate`.
+        """
+        ...
+
+    def compared(self) -> Sequence[Comparison]:
+        """Return what was compared since the last call, each request once."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A target that can tell how much memory its arms hold."""
+
+    def memory(self) -> dict[Arm, int]:
+        """Return the resident bytes of each arm that runs at this moment."""
         ...
 
 
@@ -98,6 +133,31 @@ class Traffic(Protocol):
 
         Raises:
             ServingError: nothing can be reached at all, which is no arm's fault.
+        """
+        ...
+
+
+@runtime_checkable
+class Arrivals(Protocol):
+    """Live traffic: requests that people make by themselves, split between the arms."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Says whether two traffics are judged in the same way."""
+        ...
+
+    def begin(self, step: int) -> None:
+        """From here on, what arrives belongs to this step; called again after a kill."""
+        ...
+
+    def arrived(self) -> Sequence[Record]:
+        """Return what has become known since the last call, in the order of time; doesn't wait.
+
+        A request may be told of twice: by its answer, and later by what followed from it
+        (`Record.tells`).
+
+        Raises:
+            UserError: what was recorded can't be read.
         """
         ...
 
