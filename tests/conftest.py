@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import prometheus_client  # noqa: F401  (see below)
 import pytest
@@ -16,6 +17,8 @@ import pytest
 # Prometheus comes after it. Tests look at the figures of one registry, so it comes first.
 
 ROOT = Path(__file__).parents[1]
+
+SHOP = ("e2e/test_whole_way.py", "e2e/test_wrong_ways.py")
 
 S3_VARIABLES = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -39,6 +42,21 @@ def pytest_configure(config: pytest.Config) -> None:
     # start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a file to one worker, and to one alone all files that look at the shop's first run."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "the shop" if file.endswith(SHOP) else file
+
+    # In the order of their names: a whole run that is begun last would keep one worker alone.
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def _data() -> Path:

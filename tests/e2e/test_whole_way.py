@@ -97,6 +97,7 @@ def test_the_same_input_and_seed_give_the_same_model_and_nothing_is_deployed_twi
     assert after.champion == before.champion
 
 
+@pytest.mark.slow
 def test_a_rejected_candidate_is_registered_as_rejected_and_changes_nothing_else(shop, first_run):
     before = shop.registered()
     told = shop.run("evaluation.gate.minimum_gain=0.9", "training.epochs=1")
