@@ -1,0 +1,1 @@
+"""Every served list, logged with propensities, without ever holding up or failing a request."""
