@@ -27,7 +27,7 @@ from serving.rollout.analysis import Analysis, analyse
 from serving.rollout.guardrails import Verdict
 from serving.rollout.records import Journal, Record
 from serving.rollout.state import Phase, Rollouts, State
-from serving.rollout.target import CandidateError, Champions, Target, Traffic
+from serving.rollout.target import CandidateError, Champions, Chronicling, Target, Traffic
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +134,7 @@ class Engine:
 
     def _next(self, state: State, traffic: Traffic | None) -> State:
         """Do one phase's work (in `stepping`: one step's) and return the state after it."""
+        self._note(state)
         try:
             match state.phase:
                 case Phase.STARTING:
@@ -262,10 +263,16 @@ class Engine:
         with suppress(UserError):
             if state.phase is not Phase.ROLLING_BACK:
                 state = self._moved(state, Phase.ROLLING_BACK, f"broken off: {error.message}")
+            self._note(state)
             while not state.phase.final:
                 state = self._roll_back(state)
         with suppress(UserError):
             self._target.rollback()
+
+    def _note(self, state: State) -> None:
+        """Tell the target what it is about to be changed for, where it writes such things down."""
+        if isinstance(self._target, Chronicling):
+            self._target.note(state)
 
     def _lose(self, state: State, reason: str) -> State:
         """Begin to roll back, because of what the candidate is."""

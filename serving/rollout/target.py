@@ -2,8 +2,8 @@
 
 Three kinds of places fit behind `Target`: processes on this machine (`serving.rollout.local`), an
 InferenceService, and a Git repository that a controller follows. The engine knows none of them.
-`Shadowing` and `Metered` are more than every place can do; a target that can simply has their
-methods, too.
+`Shadowing`, `Metered` and `Chronicling` are more than every place can do; a target that can simply
+has their methods, too.
 
 Every method can be called again after a kill and then finds done what was done.
 """
@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 from recommender.errors import RolloutError
 from serving.rollout.records import Arm, Record
 from serving.rollout.shadow import Comparison
+from serving.rollout.state import State
 
 
 class CandidateError(RolloutError):
@@ -104,6 +105,18 @@ class Metered(Protocol):
 
     def memory(self) -> dict[Arm, int]:
         """Return the resident bytes of each arm that runs at this moment."""
+        ...
+
+
+@runtime_checkable
+class Chronicling(Protocol):
+    """A target that writes down why it was changed, a Git repository for one."""
+
+    def note(self, state: State) -> None:
+        """Take in what the calls that follow belong to: the rollout, its verdicts, its reason.
+
+        The engine says so before each phase and each step, and before it takes a rollout back.
+        """
         ...
 
 
