@@ -41,6 +41,10 @@ class Pseudonyms:
         told = f"{purpose}\0{text}".encode()
         return hmac.new(self._key, told, hashlib.sha256).hexdigest()[:16]
 
+    def secret(self, purpose: str) -> bytes:
+        """Return 32 bytes of secret for one purpose; no other purpose's can be told from them."""
+        return hmac.new(self._key, f"secret\0{purpose}".encode(), hashlib.sha256).digest()
+
     def of_all(self, user_ids: Iterable[str]) -> tuple[str, ...]:
         """Return the pseudonyms of many users, in order."""
         return tuple(self.of(user) for user in user_ids)

@@ -50,6 +50,16 @@ class Workspace:
         return self.root / "serving"
 
     @property
+    def served(self) -> Path:
+        """Lists as they were served, a folder per day (`recommender/served_store.py`)."""
+        return self.root / "served"
+
+    @property
+    def feedback(self) -> Path:
+        """What came of them, a folder per day, and `outbox.db`: what waits to be written."""
+        return self.root / "feedback"
+
+    @property
     def keys(self) -> Path:
         """Generated local keys, readable by the owner only."""
         return self.root / "keys"

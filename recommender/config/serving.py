@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from recommender.config.exploration import ExplorationConfig
+from recommender.config.feedback import FeedbackConfig
 from recommender.config.section import Section
+from recommender.config.served_log import ServedLogConfig
 
 
 class ServingConfig(Section):
@@ -31,3 +34,12 @@ class ServingConfig(Section):
 
     memory: str = Field("2Gi", pattern=r"^[0-9]+(Ki|Mi|Gi)$")
     """Memory request and limit of a model server on a cluster, as Kubernetes writes it."""
+
+    exploration: ExplorationConfig = ExplorationConfig()
+    """How often a served list is not the best one, so that the log can speak about others."""
+
+    log: ServedLogConfig = ServedLogConfig()
+    """Where served lists and feedback are logged."""
+
+    feedback: FeedbackConfig = FeedbackConfig()
+    """Clicks and conversions that are told to the model server."""
