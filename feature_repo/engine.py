@@ -25,6 +25,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel
 from feast.value_type import ValueType
 
+from feature_repo.arrow_kinds import arrow_type
 from feature_repo.freshness import Place, files_beside
 from feature_repo.materialized import Watched
 from feature_repo.merging import STREAMED, merge_of
@@ -38,16 +39,6 @@ logger = logging.getLogger(__name__)
 
 _ROWS = 10_000
 """Rows of a batch that is read from the offline store."""
-
-_ARROW: dict[str, pa.DataType] = {
-    "bytes": pa.binary(),
-    "string": pa.string(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "double": pa.float64(),
-    "float": pa.float32(),
-    "bool": pa.bool_(),
-}
 
 
 class SnapshotEngineConfig(FeastConfigBaseModel):
@@ -152,7 +143,7 @@ def _streamed(job: Any) -> Iterator[pa.RecordBatch]:
     """Yield what a retrieval job finds; of DuckDB's (by Ibis) only a little at a time."""
     table = getattr(job, "table", None)
     if table is None:
-        yield from job.to_arrow().to_batches(max_chunksize=_ROWS)
+        yield from job.toarrow_type().to_batches(max_chunksize=_ROWS)
         return
     # DuckDB would paint a bar over whatever the terminal shows.
     table.get_backend().raw_sql("SET enable_progress_bar = false")
@@ -229,13 +220,8 @@ def _typed(view: FeatureView, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             columns[name] = column
             if (kind := kinds.get(name)) is not None:
-                columns[name] = _cast(view.name, name, column, _arrow(kind))
+                columns[name] = _cast(view.name, name, column, arrow_type(kind))
         yield pa.record_batch(columns)
-
-
-def _arrow(kind: str) -> pa.DataType:
-    scalar = _ARROW[kind.removesuffix("_list")]
-    return pa.list_(scalar) if kind.endswith("_list") else scalar
 
 
 def _cast(view: str, name: str, column: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from feature_repo.arrow_kinds import arrow_type
 from feature_repo.stores.rows import CREATED, EVENT
 from feature_repo.stream.event import RejectedEventError, StreamEvent, read_event
 from feature_repo.stream.landing import FOLDER, Landing
@@ -19,16 +20,6 @@ from recommender.errors import FeatureError
 from recommender.workspace import Workspace
 
 _EVERY_FILE = f"/{FOLDER}/*.parquet"
-
-_ARROW: dict[str, pa.DataType] = {
-    "bytes": pa.binary(),
-    "string": pa.string(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "double": pa.float64(),
-    "float": pa.float32(),
-    "bool": pa.bool_(),
-}
 
 
 def landing_at(path: str) -> Landing | None:
@@ -129,7 +120,7 @@ def snapshot_rows(view: Any, rows: Sequence[Any]) -> pa.RecordBatch:
     }
     for name, kind in _kinds(view).items():
         held = [_held(values[name]) if name in values else None for _, values, *_ in rows]
-        columns[name] = pa.array(held, _arrow(kind))
+        columns[name] = pa.array(held, arrow_type(kind))
     moment = pa.timestamp("us", tz="UTC")
     times = [_aware(time) for _, _, time, _ in rows]
     made = [
@@ -143,11 +134,6 @@ def snapshot_rows(view: Any, rows: Sequence[Any]) -> pa.RecordBatch:
 
 def _kinds(view: Any) -> dict[str, str]:
     return {field.name: field.dtype.to_value_type().name.lower() for field in view.features}
-
-
-def _arrow(kind: str) -> pa.DataType:
-    scalar = _ARROW[kind.removesuffix("_list")]
-    return pa.list_(scalar) if kind.endswith("_list") else scalar
 
 
 def _held(value: Any) -> Any:
