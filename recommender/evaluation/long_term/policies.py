@@ -6,24 +6,16 @@ Shape letters: B visitors, I items, D topics, K places.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.evaluation.long_term.simulator import Shown, Visits
 from recommender.features.sequences import Histories
+from recommender.ranking import Scores
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-class Scores(Protocol):
-    """The part of `recommender.scoring.Scorer` that a policy needs."""
-
-    def scores(self, histories: Histories) -> NDArray[np.float32]:
-        """Score every item for every history, (B, I)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -88,12 +80,11 @@ class TopicTaste:
 
     def scores(self, histories: Histories) -> NDArray[np.float32]:
         """Score every item for every history, (B, I)."""
-        weight = np.ones(len(histories.items))
         position_T = np.arange(len(histories.items))
         last_T = np.repeat(histories.offsets[1:], histories.lengths) - position_T <= self.recent
         row_T = np.repeat(np.arange(len(histories)), histories.lengths)
         taste_BD = np.zeros((len(histories), self.topics.shape[1]))
-        np.add.at(taste_BD, row_T, self.topics[histories.items] * weight[:, None])
+        np.add.at(taste_BD, row_T, self.topics[histories.items])
         latest_BD = np.zeros_like(taste_BD)
         np.add.at(latest_BD, row_T[last_T], self.topics[histories.items[last_T]])
         wanted_BD = _direction(taste_BD) - self.variety * _direction(latest_BD)

@@ -34,7 +34,7 @@ from recommender.evaluation.long_term.policies import (
     list_propensities,
     standardised,
 )
-from recommender.evaluation.long_term.proxy import validate_by_time
+from recommender.evaluation.long_term.proxy import Validation, validate_by_time
 from recommender.evaluation.long_term.retention import retention
 from recommender.evaluation.long_term.simulator import (
     Habits,
@@ -143,7 +143,7 @@ def study(people: int = 4000, days: int = 112, seed: int = 7) -> Study:
         name: copy.deepcopy(world).run([policy], days, seed + 2)
         for name, policy in ((SAME, same), (VARIED, varied))
     }
-    proxy = _proxy(paths[SAME])
+    proxy = proxy_of(paths[SAME])
     return Study(
         people=people,
         days=days,
@@ -154,9 +154,9 @@ def study(people: int = 4000, days: int = 112, seed: int = 7) -> Study:
             _interrupted(world, same, varied, seed),
             _matched(world, same, varied, seed),
         ),
-        proxy_rank=proxy[0],
-        proxy_repeat_rank=proxy[1],
-        proxy_r2=proxy[2],
+        proxy_rank=proxy.rank,
+        proxy_repeat_rank=proxy.repeat_rank,
+        proxy_r2=proxy.r2,
         loops={
             "hardly exploring": _loop(0.15, seed),
             "exploring": _loop(1.0, seed),
@@ -275,7 +275,7 @@ def _matched(world: World, same: Policy, varied: Policy, seed: int) -> Seen:
     )
 
 
-def _proxy(journal: Journal) -> tuple[float, float, float]:
+def proxy_of(journal: Journal) -> Validation:
     """Predict visits of the later months from the first two weeks, on people not fitted on."""
     early = slice(0, 14)
     signals = np.stack(
@@ -291,8 +291,7 @@ def _proxy(journal: Journal) -> tuple[float, float, float]:
     # Everybody is followed over the same days; half of them stand for an earlier cohort.
     days = len(journal.visited)
     joined = np.where(np.arange(len(value)) % 2, 0, days)
-    found = validate_by_time(signals, value, joined, days, test_from=days)
-    return found.rank, found.repeat_rank, found.r2
+    return validate_by_time(signals, value, joined, days, test_from=days)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from recommender.evaluation.long_term.policies import Sampled, TopicTaste
 from recommender.evaluation.long_term.proxy import fit_proxy, validate_by_time
 from recommender.evaluation.long_term.simulator import World
+from recommender.evaluation.long_term.study import proxy_of
 
 
 def _people(seed: int, informative: bool, people: int = 800):
@@ -53,19 +54,7 @@ def test_nobody_is_fitted_on_whose_outcome_reaches_into_the_test() -> None:
 def test_in_the_simulated_world_two_weeks_tell_something_about_the_third_month() -> None:
     world = World.populated(2500, 150, 8, 0)
     journal = world.run([Sampled(TopicTaste(world.topics, world.quality), 5, 0.2)], 90, seed=1)
-    early = slice(0, 14)
-    signals = np.stack(
-        [
-            journal.visited[early].sum(axis=0),
-            journal.clicks[early].sum(axis=0),
-            journal.satisfaction[13],
-            journal.alive[13],
-        ],
-        axis=1,
-    ).astype(float)
-    value = journal.visited[14:].sum(axis=0).astype(float)
-    # Everybody joined on day 0; people are dealt to an earlier and a later half instead.
-    joined = np.where(np.arange(2500) % 2, 0, 90)
-    found = validate_by_time(signals, value, joined, horizon=90, test_from=90)
+    found = proxy_of(journal)
+    assert found.fitted_on + found.tested_on == 2500
     assert found.r2 > 0.1
     assert found.rank > found.repeat_rank
