@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -42,18 +43,7 @@ from recommender.features.shares import SHARE, best_weight, shares
 from recommender.features.trends import category_outlook, enough
 from recommender.progress import Progress
 
-METHODS: tuple[ForecastMethod, ...] = (
-    "naive",
-    "seasonal-naive",
-    "smoothing",
-    "ar",
-    "ma",
-    "arma",
-    "sarma",
-    "sarima",
-    "decomposition",
-)
-_DIGITS = 9
+METHODS: tuple[ForecastMethod, ...] = get_args(ForecastMethod)
 _SEASONS_BEFORE, _PERIODS_BEFORE, _LEAST_ORIGINS = 4, 24, 2
 
 Shared = Callable[[Ints, Ints], Doubles]
@@ -259,10 +249,7 @@ def _compare(
         # One series has an error, but nothing to draw an interval from.
         low, high = (found.low, found.high) if bootstrap.users > 1 else (np.full(3, np.nan),) * 2
         rows = zip(NAMES, found.estimate, low, high, strict=True)
-        return {
-            name: Interval(estimate=_plain(mid), low=_plain(down), high=_plain(up))
-            for name, mid, down, up in rows
-        }
+        return {name: Interval.of(mid, down, up) for name, mid, down, up in rows}
 
     def against(method: int, rival: str) -> dict[str, Interval] | None:
         if rival not in names or names[method] == rival:
@@ -279,7 +266,3 @@ def _compare(
         )
         for n, name in enumerate(names)
     )
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), _DIGITS) if np.isfinite(value) else None

@@ -6,7 +6,7 @@ Shape letters: B requests of a panel, U users.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -23,7 +23,7 @@ from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.metrics import Doubles, per_user
 from recommender.evaluation.multiplicity import holm, paired_p
 from recommender.evaluation.panel import Panel
-from recommender.evaluation.records import Interval
+from recommender.evaluation.records import Interval, rounded
 from recommender.evaluation.slices import Slice
 from recommender.evaluation.statistics import PairedBootstrap
 from recommender.features.dataset import Dataset
@@ -111,7 +111,7 @@ def break_down(
         p_values.append(paired_p(values_U2[:, 0] - values_U2[:, 1]))
     corrected = holm(np.array(p_values))
     return tuple(
-        fact.model_copy(update={"p": _plain(p)}) for fact, p in zip(facts, corrected, strict=True)
+        fact.model_copy(update={"p": rounded(p)}) for fact, p in zip(facts, corrected, strict=True)
     )
 
 
@@ -142,7 +142,7 @@ def gaps(panel: Panel, dataset: Dataset, rival: str, config: Config) -> tuple[Ga
                 family=family,
                 best=str(names[gap.best]) or "unknown",
                 worst=str(names[gap.worst]) or "unknown",
-                gap=Interval(estimate=_plain(gap.gap), low=_plain(gap.low), high=_plain(gap.high)),
+                gap=Interval.of(gap.gap, gap.low, gap.high),
                 rival_gap=other,
                 tolerance=settings.quality_gap,
                 within=beyond <= settings.quality_gap,
@@ -181,14 +181,10 @@ def _facts(each: Slice, requests: int, values_U2: Doubles, config: Config) -> Sl
         name=each.name,
         users=len(values_U2),
         requests=requests,
-        candidate=_plain(ours),
-        rival=_plain(theirs),
-        difference=Interval(
-            estimate=_plain(float(difference.estimate[0])),
-            low=_plain(float(difference.low[0])),
-            high=_plain(float(difference.high[0])),
-        ),
-        relative=_plain(ours / theirs - 1) if theirs else None,
+        candidate=rounded(ours),
+        rival=rounded(theirs),
+        difference=Interval.of(difference.estimate[0], difference.low[0], difference.high[0]),
+        relative=rounded(ours / theirs - 1) if theirs else None,
         p=None,
         judged=len(values_U2) >= settings.minimum_users,
     )
@@ -198,12 +194,3 @@ def _primary(panel: Panel, name: str) -> NDArray[np.float64]:
     """Return a system's primary metric of every request of the panel, (B,)."""
     column = panel.metrics.index(PRIMARY)
     return np.concatenate([part.metrics[:, column] for part in panel.runs[name]])
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), 9) if np.isfinite(value) else None
-
-
-def worst_first(facts: Iterable[SliceFacts]) -> list[SliceFacts]:
-    """Return groups with the largest relative loss first; those without one last."""
-    return sorted(facts, key=lambda fact: (fact.relative is None, fact.relative or 0.0))

@@ -16,6 +16,7 @@ from recommender.evaluation.listing import describe_lists, describe_providers
 from recommender.evaluation.logged import off_policy
 from recommender.evaluation.long_term.view import view
 from recommender.evaluation.panel import Panel
+from recommender.evaluation.records import rounded
 from recommender.features.dataset import Dataset
 
 _TIMED = 30
@@ -68,16 +69,16 @@ def _facts(head: Head) -> HeadFacts:
         positives=head.positives,
         users=head.users,
         judged_users=head.judged_users,
-        auc=_plain(head.auc),
-        user_auc=_plain(head.user_auc),
+        auc=rounded(head.auc),
+        user_auc=rounded(head.user_auc),
         log_loss=head.log_loss,
-        item_auc=_plain(head.item_auc),
-        item_user_auc=_plain(head.item_user_auc),
+        item_auc=rounded(head.item_auc),
+        item_user_auc=rounded(head.item_user_auc),
         item_log_loss=head.item_log_loss,
-        accuracy=_plain(decisions.accuracy),
-        precision=_plain(decisions.precision),
-        recall=_plain(decisions.recall),
-        f1=_plain(decisions.f1),
+        accuracy=rounded(decisions.accuracy),
+        precision=rounded(decisions.precision),
+        recall=rounded(decisions.recall),
+        f1=rounded(decisions.f1),
         calibration_error=curve.error,
         curve=tuple(
             CurvePoint(
@@ -106,7 +107,3 @@ def _budget(candidate: Model, panel: Panel) -> BudgetFacts:
         bytes=sum(array.nbytes for array in candidate.scorer.weights().values()),
         milliseconds=round(1000 * statistics.median(taken), 3),
     )
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), 9) if np.isfinite(value) else None

@@ -14,6 +14,7 @@ from recommender.evaluation.fairness import provider_exposure
 from recommender.evaluation.findings import ListFacts, ProviderFacts
 from recommender.evaluation.metrics import exposure as lists
 from recommender.evaluation.panel import Panel
+from recommender.evaluation.records import rounded
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Histories, Ints
 
@@ -45,7 +46,7 @@ def describe_lists(panel: Panel, dataset: Dataset, config: Config) -> tuple[List
             ListFacts(
                 system=name,
                 coverage=lists.coverage(shown),
-                gini=_plain(lists.gini(shown)),
+                gini=rounded(lists.gini(shown)),
                 novelty=_mean(lists.novelty(top_BK, seen_by, len(known.users))),
                 diversity=_mean(lists.intra_list_diversity(top_BK, dataset.text)),
                 serendipity=_mean(lists.serendipity(top_BK, hits_BK, expected)),
@@ -128,8 +129,4 @@ def _born(dataset: Dataset) -> Ints:
 
 def _mean(values_B: Doubles) -> float | None:
     kept = values_B[~np.isnan(values_B)]
-    return _plain(float(kept.mean())) if len(kept) else None
-
-
-def _plain(value: float) -> float | None:
-    return round(value, 9) if np.isfinite(value) else None
+    return rounded(float(kept.mean())) if len(kept) else None

@@ -148,6 +148,4 @@ def _softmax(logits_BI: Doubles) -> Doubles:
 
 
 def _interval(found: Estimate) -> Interval:
-    ends = (found.value, found.low, found.high)
-    value, low, high = (round(end, 9) if np.isfinite(end) else None for end in ends)
-    return Interval(estimate=value, low=low, high=high)
+    return Interval.of(found.value, found.low, found.high)

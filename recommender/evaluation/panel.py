@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from recommender.config.evaluation import EvaluationConfig
-from recommender.evaluation.evidence import Comparison, Interval, System
+from recommender.evaluation.evidence import Comparison, System
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.metrics import Doubles, metric_names, per_user
+from recommender.evaluation.records import Interval, rounded
 from recommender.evaluation.score import Scored
 from recommender.evaluation.statistics import Intervals, PairedBootstrap
 from recommender.features.sequences import Ints
-
-_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Panel:
             difference=self._named(bootstrap.difference(ours, theirs)),
             relative=self._named(bootstrap.relative(ours, theirs)),
             detectable={
-                metric: _plain(value)
+                metric: rounded(value)
                 for metric, value in zip(self.metrics, detectable, strict=True)
             },
         )
@@ -131,11 +130,6 @@ class Panel:
     def _named(self, intervals: Intervals) -> dict[str, Interval]:
         ends = zip(intervals.estimate, intervals.low, intervals.high, strict=True)
         return {
-            metric: Interval(estimate=_plain(estimate), low=_plain(low), high=_plain(high))
+            metric: Interval.of(estimate, low, high)
             for metric, (estimate, low, high) in zip(self.metrics, ends, strict=True)
         }
-
-
-def _plain(value: float) -> float | None:
-    """Return a number for JSON: rounded below what matters, None for NaN."""
-    return round(float(value), _DIGITS) if np.isfinite(value) else None

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict
+
+_DIGITS = 9
+
+
+def rounded(value: float) -> float | None:
+    """Return a number for JSON: rounded below what matters; None for one that isn't finite."""
+    return round(float(value), _DIGITS) if math.isfinite(value) else None
 
 
 class Record(BaseModel):
@@ -17,3 +27,8 @@ class Interval(Record):
     estimate: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of(cls, estimate: float, low: float, high: float) -> Self:
+        """Return the interval of computed numbers, rounded; what isn't finite is not defined."""
+        return cls(estimate=rounded(estimate), low=rounded(low), high=rounded(high))

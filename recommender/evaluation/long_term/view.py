@@ -11,6 +11,7 @@ from recommender.evaluation.long_term import retention as cohorts
 from recommender.evaluation.long_term.proxy import CAVEATS as PROXY_CAVEATS
 from recommender.evaluation.long_term.proxy import validate_by_time
 from recommender.evaluation.long_term.visits import DAY_MS, active_days, sessions
+from recommender.evaluation.records import rounded
 from recommender.features.sequences import EventLog
 
 OFFSETS = (1, 7, 28)
@@ -62,13 +63,13 @@ def view(log: EventLog, actions: ActionsConfig, *, width: int = 1) -> LongTermFa
                 start=int((first + found.first_days[row]) * DAY_MS),
                 size=int(found.sizes[row]),
                 people=tuple(found.people[row].tolist()),
-                share=_plain(found.share[row]),
-                low=_plain(found.low[row]),
-                high=_plain(found.high[row]),
+                share=tuple(map(rounded, found.share[row])),
+                low=tuple(map(rounded, found.low[row])),
+                high=tuple(map(rounded, found.high[row])),
             )
             for row in range(len(found.sizes))
         ),
-        overall=_plain(overall),
+        overall=tuple(map(rounded, overall)),
         sessions=len(visits),
         users=people,
         sessions_per_user=len(visits) / max(people, 1),
@@ -129,18 +130,13 @@ def _proxy(
         )
     except ValueError:  # too few people on a side
         return None
-    r2, rank, repeat = _plain(np.array([found.r2, found.rank, found.repeat_rank]))
     return ProxyFacts(
         early_days=early,
         horizon_days=horizon,
         fitted_on=found.fitted_on,
         tested_on=found.tested_on,
-        r2=r2,
-        rank=rank,
-        repeat_rank=repeat,
+        r2=rounded(found.r2),
+        rank=rounded(found.rank),
+        repeat_rank=rounded(found.repeat_rank),
         caveats=PROXY_CAVEATS,
     )
-
-
-def _plain(values: np.ndarray) -> tuple[float | None, ...]:
-    return tuple(round(float(value), 9) if np.isfinite(value) else None for value in values)
