@@ -24,6 +24,15 @@ PASSING = (FeatureError, StorageError)
 logger = logging.getLogger("ostinato.stream")
 
 
+def pause_s(attempt: int) -> float:
+    """Draw the pause after a failed attempt, seconds.
+
+    Args:
+        attempt: how many failed before it.
+    """
+    return random.uniform(0, min(LONGEST_S, FIRST_S * 2 ** min(attempt, 20)))  # noqa: S311
+
+
 def retried(
     action: Callable[[], T],
     within_s: float,
@@ -49,7 +58,7 @@ def retried(
         except PASSING as error:
             on_failure()
             left = within_s - (time.monotonic() - started)
-            wait = random.uniform(0, min(LONGEST_S, FIRST_S * 2 ** min(attempt, 20)))  # noqa: S311
+            wait = pause_s(attempt)
             if left <= 0:
                 raise
             attempt += 1

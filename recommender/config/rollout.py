@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from recommender.config.rollout_targets import RolloutTargetsConfig
 from recommender.config.rollout_traffic import LiveConfig, MemoryConfig, ShadowConfig
 from recommender.config.section import Section
 
@@ -81,6 +82,9 @@ class RolloutConfig(Section):
 
     shadow: ShadowConfig = ShadowConfig()
     """The optional first step."""
+
+    targets: RolloutTargetsConfig = RolloutTargetsConfig()
+    """Settings of the targets other than `local`."""
 
     memory: MemoryConfig = MemoryConfig()
     """What a candidate's memory may do."""

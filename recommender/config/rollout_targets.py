@@ -27,8 +27,15 @@ class KServeTargetConfig(Section):
     controller_namespace: str = Field("kserve", pattern=_DNS_LABEL)
     """Namespace of KServe's controller, where its configuration and its version are read."""
 
+    version: str = Field("", pattern=r"^(v?[0-9]+\.[0-9]+(\.[0-9]+)?\S*)?$")
+    """KServe's version, for clusters where it can't be read from the controller's Deployment."""
+
+    kubeconfig: str = ""
+    """Path of the kubeconfig; empty: in a pod its service account, elsewhere `KUBECONFIG` or the
+    usual place."""
+
     context: str = ""
-    """Context of the kubeconfig; empty: the service account of the pod, or the current context."""
+    """Context of the kubeconfig; empty: the current one."""
 
     image: str = ""
     """Image of the model server by digest (`name@sha256:…`), for the runtimes of versions that
@@ -38,11 +45,8 @@ class KServeTargetConfig(Section):
     """Base URL that requests reach the InferenceService at; empty: what its status says."""
 
     min_replicas: int = Field(1, ge=1)
-    """Replicas that the canary always has. Without any, a canary of 0 % would have no pod."""
-
-    stable_min_replicas: int = Field(1, ge=1)
-    """Replicas that the stable arm keeps. KServe subtracts the canary's ready replicas from the
-    stable `minReplicas`, so while a canary is there the target asks for the sum of both."""
+    """Least replicas of the canary; it gets its share of the stable arm's where that is more.
+    Without any, a canary of 0 % would have no pod."""
 
     timeout_s: float = Field(600.0, gt=0)
     """Longest wait for the cluster to carry out a change. A candidate that isn't ready by then is
@@ -50,6 +54,10 @@ class KServeTargetConfig(Section):
 
     poll_s: float = Field(2.0, gt=0)
     """Pause between two looks at the status."""
+
+    unready_s: float = Field(60.0, ge=0)
+    """How long a canary that was ready may be not ready (a pod that restarts) before it is rolled
+    back."""
 
     request_timeout_s: float = Field(10.0, gt=0)
     """Longest wait for one answer of the API server."""
