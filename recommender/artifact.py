@@ -3,11 +3,13 @@
 model.json           kind, settings, the actions and history length that serving needs
 weights.safetensors  named arrays
 items.parquet        item_id, title; row order = score order
+cold_users.safetensors  what people without history are shown, where it isn't the model's own answer
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from recommender.cold_users import ColdUsers, Served
 from recommender.config.actions import ActionsConfig
 from recommender.errors import ArtifactError, StorageError
 from recommender.feature_services import UNIFIED_V1
@@ -26,6 +29,7 @@ from recommender.scoring import Scorer
 
 FORMAT = 1
 FILES = ("model.json", "weights.safetensors", "items.parquet")
+COLD_USERS = "cold_users.safetensors"
 
 # Where the class of each kind lives; imported only when a model of that kind is loaded.
 KINDS = {
@@ -49,6 +53,7 @@ class Model:
         actions: the event types it was made for.
         history: most recent events it reads.
         feature_service: the Feast feature service that holds its inputs.
+        cold: what people without a history are shown; None: what the scorer makes of none.
     """
 
     scorer: Scorer
@@ -56,6 +61,16 @@ class Model:
     actions: ActionsConfig
     history: int
     feature_service: str = UNIFIED_V1
+    cold: ColdUsers | None = None
+
+    @property
+    def ranker(self) -> Scorer | Served:
+        """What ranks, as served: the scorer, and `cold` for people without a history."""
+        return self.scorer if self.cold is None else Served(self.scorer, self.cold)
+
+    def basis_of(self, person: Mapping[str, str] | None) -> str:
+        """Return what the list of somebody without a history is made from."""
+        return "model" if self.cold is None else self.cold.basis_of(person)
 
     def save(self, folder: Path) -> None:
         """Write the folder, atomically; the same model gives the same bytes."""
@@ -68,6 +83,9 @@ class Model:
                 "history": self.history,
                 "feature_service": self.feature_service,
             }
+            if self.cold is not None:
+                described["cold_users"] = self.cold.settings()
+                save_file(self.cold.weights(), temporary / COLD_USERS)
             write_json(temporary / "model.json", described)
             save_file(self.scorer.weights(), temporary / "weights.safetensors")
             table = pa.table(
@@ -87,6 +105,7 @@ class Model:
             described = read_json(folder / "model.json")
             table = pq.read_table(folder / "items.parquet", columns=["item_id", "title"])
             weights = load_file(folder / "weights.safetensors")
+            cold = load_file(folder / COLD_USERS) if (folder / COLD_USERS).exists() else None
         except (StorageError, SafetensorError, pa.ArrowInvalid, OSError) as error:
             raise ArtifactError(f"{folder} is not a readable model: {error}") from error
         if not isinstance(described, dict):
@@ -105,6 +124,7 @@ class Model:
                 ActionsConfig.model_validate(described["actions"]),
                 int(described["history"]),
                 str(described["feature_service"]),
+                None if cold is None else ColdUsers.restore(described["cold_users"], cold),
             )
         except (KeyError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{folder}: the weights don't fit model.json: {error}") from error

@@ -64,7 +64,7 @@ def recommend_all(
         users = np.arange(start, min(start + block, len(log.users)))
         histories = known.histories(users, np.full(len(users), as_of), history_limit)
         ranked = rank(
-            model.scorer,
+            model.ranker,
             histories,
             k,
             reads=model.history,

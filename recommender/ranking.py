@@ -5,7 +5,7 @@ Shape letters: B histories, I items of the catalogue, K items recommended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,8 +47,10 @@ def rank(
     reads: int,
     exclude_seen: bool,
     unwanted: Iterable[tuple[int, int]] = (),
+    among: Mapping[int, NDArray[np.int64]] | None = None,
+    exactly: Mapping[int, NDArray[np.int64]] | None = None,
 ) -> Ranked:
-    """Rank the catalogue for each history.
+    """Rank the catalogue, or what is allowed of it, for each history.
 
     Args:
         scorer: of the model.
@@ -58,16 +60,30 @@ def rank(
         reads: most recent events that the model reads (`Model.history`).
         exclude_seen: whether items of the history may not be recommended.
         unwanted: (history, item) rows that may not be recommended either.
+        among: by row of a history, the rows of the only items that may be recommended.
+        exactly: by row of a history, the rows of the items to be put in order, whether they are
+            in the history or not; for these histories nothing else is recommended.
     """
     # A copy: what a scorer returns may be its own, and we write into it.
     scores_BI = np.array(scorer.scores(histories.recent(reads)), np.float32)
     bad = _without_nonfinite(scores_BI)
+    asked = {row: (items, scores_BI[row, items]) for row, items in (exactly or {}).items()}
     if exclude_seen:
         mask_seen(scores_BI, histories)
     for row, item in unwanted:
         scores_BI[row, item] = -np.inf
+    for row, items in (among or {}).items():
+        _keep(scores_BI[row], items, scores_BI[row, items])
+    for row, (items, kept) in asked.items():
+        _keep(scores_BI[row], items, kept)
     items_BK, best_BK = top_k(scores_BI, k)
     return Ranked(items_BK, best_BK, bad)
+
+
+def _keep(scores_I: Floats, items: NDArray[np.int64], kept: Floats) -> None:
+    """Leave nothing but some scores in a row, in place."""
+    scores_I[:] = -np.inf
+    scores_I[items] = kept
 
 
 def _without_nonfinite(scores_BI: Floats) -> int:

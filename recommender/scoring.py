@@ -1,11 +1,11 @@
 """What every recommender can do, from popularity to the Transformer: score the catalogue.
 
-Shape letters: B histories, I items of the catalogue, K items recommended.
+Shape letters: B histories, I items of the catalogue, K items recommended, A event types.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,24 @@ class Scorer(Protocol):
         cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
     ) -> Self:
         """Make the scorer again from what `settings` and `weights` returned."""
+        ...
+
+
+@runtime_checkable
+class ActionModel(Protocol):
+    """A scorer that knows what people do with items, too."""
+
+    def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
+        """Return how likely each event type is, (B, K, A).
+
+        Args:
+            histories: B histories.
+            items: catalogue rows, (B, K).
+
+        Returns:
+            (B, K, A), summing to one over the event types, in the order of `actions.types`: the
+            furthest that a person goes with an item that is put in front of them.
+        """
         ...
 
 

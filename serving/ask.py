@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 MAXIMUM_K = 1000
 MAXIMUM_ASKS = 256
+MAXIMUM_CANDIDATES = 1000
 _MAXIMUM_EVENTS = 10_000
+_MAXIMUM_CATEGORIES = 100
 # Milliseconds that a double still counts one by one; JSON has no larger integers to rely on.
 _LAST_MOMENT = 2**53
 
@@ -42,12 +45,15 @@ class Events:
         actions: event types, by name.
         times: UTC milliseconds.
         values: what the event carried, or NaN.
+        as_of: the moment up to which the store knew of events, UTC milliseconds; None where the
+            events came with the request.
     """
 
     items: Sequence[str] = ()
     actions: Sequence[str] = ()
     times: Sequence[int] = ()
     values: Sequence[float] = ()
+    as_of: int | None = None
 
 
 NOTHING = Events()
@@ -72,8 +78,13 @@ class Ask(_Strict):
     Attributes:
         user_id: whose history is read from the feature store.
         history: a history to use instead (an anonymous visit); in any order.
-        k: how many items are wanted.
+        k: how many items are wanted; with `candidates` all of them, unless it is given.
+        candidates: item ids to put in order (ranking mode): exactly these are ranked, also what
+            the user has taken already. None: the whole catalogue is ranked.
         exclude: item ids that shall not be recommended.
+        categories: only items in any of these are recommended; None: all are.
+        surface: where the list is shown, as the caller calls the place; it is recorded with the
+            list.
         time: the moment of asking, UTC milliseconds; None: now. Only events strictly before it
             are read.
     """
@@ -81,7 +92,14 @@ class Ask(_Strict):
     user_id: Id | None = None
     history: Annotated[list[AskedEvent], Field(max_length=_MAXIMUM_EVENTS)] | None = None
     k: Annotated[int, Field(ge=1, le=MAXIMUM_K)] = 10
+    candidates: Annotated[list[Id], Field(min_length=1, max_length=MAXIMUM_CANDIDATES)] | None = (
+        None
+    )
     exclude: Annotated[list[Id], Field(max_length=_MAXIMUM_EVENTS)] = []
+    categories: Annotated[list[Id], Field(min_length=1, max_length=_MAXIMUM_CATEGORIES)] | None = (
+        None
+    )
+    surface: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     time: Moment | None = None
 
     @model_validator(mode="after")
@@ -89,6 +107,27 @@ class Ask(_Strict):
         if self.user_id is None and self.history is None:
             raise ValueError("user_id or history is needed")
         return self
+
+    @model_validator(mode="after")
+    def _candidates_as_they_are(self) -> Ask:
+        if self.candidates is None:
+            return self
+        if self.exclude or self.categories:
+            raise ValueError(
+                "candidates are ranked as they are; exclude and categories go with the whole "
+                "catalogue"
+            )
+        twice = [item for item, count in Counter(self.candidates).items() if count > 1]
+        if twice:
+            raise ValueError(f"candidates names {twice[0]!r:.60} twice")
+        return self
+
+    @property
+    def wanted(self) -> int:
+        """How many items are wanted at most."""
+        if self.candidates is None or "k" in self.model_fields_set:
+            return self.k
+        return len(self.candidates)
 
     @property
     def events(self) -> Events | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from feature_repo.online import OnlineFeatures
 from recommender.errors import FeatureError
@@ -50,7 +51,17 @@ class StoreHistories:
         history = self._open().user_history(user_id)
         if history is None:
             return None
-        return Events(history.item_ids, history.actions, history.times, history.values)
+        return Events(
+            history.item_ids, history.actions, history.times, history.values, history.as_of_ms
+        )
+
+    def profile(self, user_id: str) -> Mapping[str, str] | None:
+        """Return what is known of a user besides events; None for an unknown one.
+
+        Raises:
+            FeatureError: the store can't be read.
+        """
+        return self._open().user_attributes(user_id)
 
     def _open(self) -> OnlineFeatures:
         # Two threads may both open it; one of the two is dropped, which does no harm.

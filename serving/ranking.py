@@ -6,15 +6,18 @@ Shape letters: B asks, I items of the catalogue, K items recommended.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender.artifact import Model
 from recommender.features.sequences import Histories
 from recommender.ranking import rank
+from recommender.scoring import ActionModel
 from serving.ask import NOTHING, Ask, Events, Fallback
+from serving.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,14 @@ class Found:
     Attributes:
         events: the history, oldest first.
         fallback: why there is none.
+        profile: what is known of the user besides; read only where there is no history.
+        read_s: seconds that the feature store was waited for.
     """
 
     events: Events = NOTHING
     fallback: Fallback | None = None
+    profile: Mapping[str, str] | None = None
+    read_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -38,22 +45,37 @@ class Answer:
         items: item ids.
         titles: of these items.
         scores: of these items; comparable within one answer only.
+        tasks: by event type, how likely the user goes at least this far with each item; None
+            where the model has no such head.
         history: events that the model has read.
         dropped: events of items that the model does not know.
         fallback: why the answer was made without a history, or None.
+        basis: what the order was made from: `history`; without one `trend` or `profile`, or
+            `model` where the model itself answers people without history.
+        unknown: candidates that the model does not know.
+        reason: why there are no items, or None.
     """
 
     items: tuple[str, ...]
     titles: tuple[str, ...]
     scores: tuple[float, ...]
+    tasks: Mapping[str, tuple[float, ...]] | None
     history: int
     dropped: int
     fallback: Fallback | None
+    basis: str
+    unknown: tuple[str, ...] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A history in terms of one model: rows of its catalogue, codes of its event types."""
+class Read:
+    """A history in terms of one model: rows of its catalogue, codes of its event types.
+
+    Attributes:
+        items, actions, times, values: parallel, oldest first.
+        dropped: events of items that the model does not know.
+    """
 
     items: tuple[int, ...]
     actions: tuple[int, ...]
@@ -67,17 +89,88 @@ class Ranker:
 
     Args:
         model: the loaded artifact.
+        shelf: what the feature store says of its items.
     """
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, shelf: Shelf | None = None) -> None:
+        self.model = model
+        self._shelf = shelf or Shelf()
         self._index = model.scorer.catalogue.index
         # Other event types (mere impressions) are not part of a history.
         actions = model.actions
         self._codes = {name: actions.code(name) for name in actions.histories}
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The event types that every answer tells the chances of; none without such a head."""
+        headed = isinstance(self.model.scorer, ActionModel)
+        # Everybody whom an item is shown goes at least as far as the first type.
+        return self.model.actions.types[1:] if headed else ()
+
     def answer(self, asks: Sequence[Ask], found: Sequence[Found]) -> list[Answer]:
-        """Rank the catalogue for each ask.
+        """Rank the catalogue, or the candidates, for each ask.
+
+        Args:
+            asks: B requests.
+            found: what is known of who asks, in the same order.
+        """
+        read, histories = self.read(asks, found)
+        index = self._index
+        exactly = {
+            row: np.array([index[item] for item in ask.candidates if item in index], np.int64)
+            for row, ask in enumerate(asks)
+            if ask.candidates is not None
+        }
+        among = {
+            row: self._shelf.among(ask.categories)
+            for row, ask in enumerate(asks)
+            if ask.categories is not None
+        }
+        ranked = rank(
+            self.model.ranker,
+            histories,
+            max(ask.wanted for ask in asks),
+            reads=self.model.history,
+            exclude_seen=self.model.actions.exclude_seen,
+            unwanted=[
+                (row, index[item])
+                for row, ask in enumerate(asks)
+                for item in ask.exclude
+                if item in index
+            ],
+            among=among,
+            exactly=exactly,
+        )
+        chances_ABK = self._chances(histories, ranked.items)
+        ids, titles = self.model.scorer.catalogue.ids, self.model.titles
+        answers = []
+        for row, (ask, seen, known) in enumerate(zip(asks, read, found, strict=True)):
+            scores_K = ranked.scores[row, : ask.wanted]
+            keep_K = np.isfinite(scores_K)
+            chosen = ranked.items[row, : ask.wanted][keep_K].tolist()
+            answers.append(
+                Answer(
+                    tuple(ids[item] for item in chosen),
+                    tuple(titles[item] or "" for item in chosen),
+                    tuple(scores_K[keep_K].tolist()),
+                    {
+                        name: tuple(chances_BK[row, : ask.wanted][keep_K].tolist())
+                        for name, chances_BK in chances_ABK.items()
+                    }
+                    if chances_ABK
+                    else None,
+                    min(len(seen.items), self.model.history),
+                    seen.dropped,
+                    known.fallback or (None if seen.items else Fallback.NO_HISTORY),
+                    "history" if seen.items else self.model.basis_of(known.profile),
+                    tuple(item for item in ask.candidates or () if item not in index),
+                    None if chosen else self._why_nothing(ask, among.get(row)),
+                )
+            )
+        return answers
+
+    def read(self, asks: Sequence[Ask], found: Sequence[Found]) -> tuple[list[Read], Histories]:
+        """Return what the model reads of each history, and all of them as one batch.
 
         Args:
             asks: B requests.
@@ -85,47 +178,44 @@ class Ranker:
         """
         now = [time.time_ns() // 1_000_000 if ask.time is None else ask.time for ask in asks]
         read = [self._read(known.events, at) for known, at in zip(found, now, strict=True)]
-        ranked = rank(
-            self._model.scorer,
-            _histories(read, now),
-            max(ask.k for ask in asks),
-            reads=self._model.history,
-            exclude_seen=self._model.actions.exclude_seen,
-            unwanted=[
-                (row, self._index[item])
-                for row, ask in enumerate(asks)
-                for item in ask.exclude
-                if item in self._index
-            ],
+        histories = Histories.of(
+            [(r.items, r.actions, r.times) for r in read], now, [r.values for r in read]
         )
-        items_BK, best_BK = ranked.items, ranked.scores
-        ids, titles = self._model.scorer.catalogue.ids, self._model.titles
-        answers = []
-        for row, (ask, seen, known) in enumerate(zip(asks, read, found, strict=True)):
-            keep = np.isfinite(best_BK[row, : ask.k])
-            chosen = items_BK[row, : ask.k][keep].tolist()
-            answers.append(
-                Answer(
-                    tuple(ids[item] for item in chosen),
-                    tuple(titles[item] or "" for item in chosen),
-                    tuple(best_BK[row, : ask.k][keep].tolist()),
-                    min(len(seen.items), self._model.history),
-                    seen.dropped,
-                    known.fallback or (None if seen.items else Fallback.NO_HISTORY),
-                )
-            )
-        return answers
+        return read, replace(histories, people=tuple(known.profile for known in found))
 
     def warm_up(self) -> None:
         """Answer an empty and a full history, so that the first person doesn't wait for it."""
         types = list(self._codes)
-        ids = self._model.scorer.catalogue.ids
-        count = min(self._model.history, len(ids))
+        ids = self.model.scorer.catalogue.ids
+        count = min(self.model.history, len(ids))
         full = Events(ids[:count], [types[0]] * count, range(count), [float("nan")] * count)
         ask = Ask(history=[], k=10, time=count)
         self.answer([ask, ask], [Found(), Found(full)])
 
-    def _read(self, events: Events, now: int) -> _Read:
+    def _chances(
+        self, histories: Histories, items_BK: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return by event type how likely people go at least this far, (B, K)."""
+        scorer = self.model.scorer
+        if not isinstance(scorer, ActionModel) or not self.tasks:
+            return {}
+        each_BKA = scorer.action_probabilities(histories.recent(self.model.history), items_BK)
+        # Types are in the order of growing commitment: who buys has clicked, too.
+        least_BKA = np.cumsum(each_BKA[..., ::-1], axis=-1)[..., ::-1].clip(0, 1)
+        return {name: least_BKA[..., place + 1] for place, name in enumerate(self.tasks)}
+
+    def _why_nothing(self, ask: Ask, among: NDArray[np.int64] | None) -> str:
+        if ask.candidates is not None:
+            return "the model knows none of the candidates"
+        if among is None:
+            return "everything is excluded or was taken already"
+        if not self._shelf.read:
+            return "the categories of items could not be read from the feature store yet"
+        if not len(among):
+            return f"no item is in any of the categories {list(ask.categories or ())}"
+        return "everything in these categories is excluded or was taken already"
+
+    def _read(self, events: Events, now: int) -> Read:
         """Translate the events strictly before `now`."""
         kept: list[tuple[int, int, int, float]] = []
         dropped = 0
@@ -139,10 +229,4 @@ class Ranker:
             else:
                 kept.append((row, code, int(moment), float(value)))
         items, actions, times, values = zip(*kept, strict=True) if kept else ((), (), (), ())
-        return _Read(items, actions, times, values, dropped)
-
-
-def _histories(read: Sequence[_Read], now: Sequence[int]) -> Histories:
-    return Histories.of(
-        [(r.items, r.actions, r.times) for r in read], now, [r.values for r in read]
-    )
+        return Read(items, actions, times, values, dropped)

@@ -160,7 +160,7 @@ def _against(
 ) -> tuple[ChampionFacts, Panel | None]:
     """Score the champion on the last fold; without requests there, only state the facts."""
     fold = len(requests.windows) - 1
-    aligned = Aligned(champion.model.scorer, requests.catalogue)
+    aligned = Aligned(champion.model.ranker, requests.catalogue)
     scored = _score(champion.model, requests, fold, config, CHAMPION, aligned)
     panel = None
     if len(scored.rows):
@@ -194,7 +194,7 @@ def _score(
     """Score a model (through `ranker`, if given) on the requests of one fold."""
     several = f", cut {fold + 1} of {len(requests.windows)}" if len(requests.windows) > 1 else ""
     return score(
-        ranker or model.scorer,
+        ranker or model.ranker,
         model.history,
         requests,
         requests.of_fold(fold),

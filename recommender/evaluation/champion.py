@@ -52,6 +52,7 @@ class Aligned:
             histories.values[known],
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             histories.now,
+            people=histories.people,
         )
         scores_BJ = self._inner.scores(translated)
         scores_BI = scores_BJ[:, np.maximum(self._row_I, 0)]

@@ -12,7 +12,6 @@ Shape letters: N cases, A event types.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,24 +27,13 @@ from recommender.evaluation.metrics.classification import (
 )
 from recommender.features.cases import cases, drawn
 from recommender.features.dataset import Dataset
-from recommender.features.sequences import Histories
+from recommender.scoring import ActionModel as ActionModel
 from recommender.split import Fold
 
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 _BLOCK = 2048
 _STRENGTH = 20.0
-
-
-@runtime_checkable
-class ActionModel(Protocol):
-    """A model that knows what people do with items."""
-
-    def action_probabilities(
-        self, histories: Histories, items: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Return how likely each event type is, (B, K, A)."""
-        ...
 
 
 @dataclass(frozen=True)

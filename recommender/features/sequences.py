@@ -21,7 +21,7 @@ Shape letters: E events, U users, B histories in a batch, T events in all of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +53,8 @@ class Histories:
         now: the moment of asking, UTC milliseconds, (B,) int64.
         event_ids: texts, (T,), where the log carries them: the online store keeps them, training
             needs none.
+        people: what is known of each person besides events, or None of somebody unknown, (B,);
+            read only of people without history.
     """
 
     items: NDArray[np.int32]
@@ -62,6 +64,7 @@ class Histories:
     offsets: Ints
     now: Ints
     event_ids: pa.Array | None = None
+    people: tuple[Mapping[str, str] | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.now)
@@ -82,6 +85,7 @@ class Histories:
             self.offsets[start : stop + 1] - first,
             self.now[start:stop],
             None if self.event_ids is None else self.event_ids[first:last],
+            None if self.people is None else self.people[start:stop],
         )
 
     def recent(self, limit: int) -> Histories:
@@ -100,6 +104,7 @@ class Histories:
             offsets,
             self.now,
             None if self.event_ids is None else self.event_ids.take(pa.array(rows)),
+            self.people,
         )
 
     def batches(self, size: int) -> Iterable[Histories]:
