@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from recommender.config.gitops_target import GitOpsTargetConfig
 from recommender.config.section import Section
 
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -65,32 +66,6 @@ class KServeTargetConfig(Section):
     retry_s: float = Field(60.0, gt=0)
     """How long an API server that fails, throttles or conflicts is tried again, with growing
     pauses."""
-
-
-class GitOpsTargetConfig(Section):
-    """A Git repository that a controller (Argo CD, Flux) follows."""
-
-    repository: str = ""
-    """URL or path of the repository; required where `rollout.target` is `gitops`."""
-
-    branch: str = Field("main", min_length=1)
-    """Branch that the controller follows."""
-
-    path: str = "."
-    """Folder of the Kustomize overlay in the repository."""
-
-    author_name: str = Field("ostinato", min_length=1)
-    """Author of the commits."""
-
-    author_email: str = Field("ostinato@localhost", min_length=3)
-    """E-mail address of the author."""
-
-    mode: Literal["commit", "pull_request"] = "commit"
-    """How a rollout starts: by a commit on the branch, or by a pull request that a person merges;
-    the steps that follow are commits."""
-
-    token_env: str = ""
-    """Name of the environment variable that holds the token; the token itself is in no config."""
 
 
 class RolloutTargetsConfig(Section):
