@@ -1,0 +1,272 @@
+"""Asks a Kubernetes API server, with retries, and never writes over what somebody else changed.
+
+Every change is a JSON merge patch with `fieldValidation=Strict` (a misspelt field is refused, not
+dropped) and with the `resourceVersion` of what was read (a stale one is refused with 409). After a
+conflict, and after an answer that never came, the object is read again and the change is worked
+out anew: it may have been made already, or may no longer be right.
+
+The requests go through `ApiClient`: the generated methods choose the kind of patch by the version
+of the client, and `KServeClient.patch` drops every None, so it can remove nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from feature_repo.stream.retry import pause_s
+from recommender.config.rollout_targets import KServeTargetConfig
+from recommender.errors import RolloutError, ServingError
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_BUSY = frozenset({408, 429, 500, 502, 503, 504})
+_CONFLICT, _NOT_FOUND = 409, 404
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of object, in one namespace or in none.
+
+    Attributes:
+        group: of the API, with its version (`serving.kserve.io/v1beta1`); `v1` is the core.
+        plural: as in the path.
+        namespace: "" for objects of the whole cluster.
+    """
+
+    group: str
+    plural: str
+    namespace: str = ""
+
+    def path(self, name: str = "") -> str:
+        """Return the path of one object, or of all of them."""
+        root = f"/apis/{self.group}" if "/" in self.group else f"/api/{self.group}"
+        middle = f"/namespaces/{self.namespace}" if self.namespace else ""
+        return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class _PassingError(ServingError):
+    """The API server failed, throttled or was too slow: worth another try."""
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message, "look whether the API server can be reached, then run again")
+        self.wait_s = wait_s
+
+
+class _ConflictError(_PassingError):
+    """Somebody else changed the object since it was read, or has created it."""
+
+
+class Cluster:
+    """An API server.
+
+    Args:
+        api: a `kubernetes.client.ApiClient`.
+        request_timeout_s: longest wait for one answer.
+        retry_s: how long to try again before giving up.
+    """
+
+    def __init__(self, api: Any, request_timeout_s: float, retry_s: float) -> None:
+        self._api = api
+        self._timeout_s = request_timeout_s
+        self._retry_s = retry_s
+
+    @classmethod
+    def connect(cls, settings: KServeTargetConfig) -> Cluster:
+        """Return the cluster that a pod is in, or that a kubeconfig names.
+
+        Raises:
+            ServingError: neither is there, or the kubeconfig can't be read.
+        """
+        from kubernetes import client, config
+
+        configuration = client.Configuration()
+        try:
+            if _IN_POD.exists() and not settings.kubeconfig and not settings.context:
+                config.load_incluster_config(configuration)
+            else:
+                config.load_kube_config(
+                    config_file=settings.kubeconfig or None,
+                    context=settings.context or None,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+        except (config.ConfigException, OSError) as error:
+            raise ServingError(
+                f"no way to the cluster: {error}",
+                "set rollout.targets.kserve.kubeconfig, or run in a pod with a service account",
+            ) from error
+        configuration.retries = 0  # one place retries: here
+        return cls(client.ApiClient(configuration), settings.request_timeout_s, settings.retry_s)
+
+    def get(self, resource: Resource, name: str) -> dict[str, Any] | None:
+        """Return an object, or None if there is none.
+
+        Raises:
+            ServingError: the API server can't be asked.
+        """
+        return self._retried(lambda: self._ask("GET", resource, name))
+
+    def create(self, resource: Resource, body: Mapping[str, Any]) -> bool:
+        """Create an object unless one of its name exists.
+
+        Returns:
+            whether it was created by this call.
+
+        Raises:
+            ServingError: the API server can't be asked.
+            RolloutError: it refuses the object.
+        """
+
+        def create() -> bool:
+            try:
+                self._ask("POST", resource, body=body)
+            except _ConflictError:
+                return False
+            return True
+
+        return self._retried(create)
+
+    def change(
+        self,
+        resource: Resource,
+        name: str,
+        intent: Callable[[dict[str, Any]], dict[str, Any] | None],
+    ) -> dict[str, Any]:
+        """Change an object.
+
+        Args:
+            resource: its kind.
+            name: of the object.
+            intent: is given the object as it is, and returns a merge patch, or None if nothing is
+                left to do. It is asked again after every conflict; what it raises ends the change.
+
+        Returns:
+            the object after the change.
+
+        Raises:
+            ServingError: the API server can't be asked, or others change the object all the time.
+            RolloutError: it refuses the change, or there is no such object.
+        """
+
+        def change() -> dict[str, Any]:
+            before = self._ask("GET", resource, name)
+            if before is None:
+                raise RolloutError(f"there is no {resource.plural}/{name} in {resource.namespace}")
+            patch = intent(before)
+            if patch is None:
+                return before
+            guard = {"resourceVersion": before["metadata"]["resourceVersion"]}
+            body = {**patch, "metadata": {**patch.get("metadata", {}), **guard}}
+            after = self._ask("PATCH", resource, name, body)
+            if after is None:
+                raise _ConflictError(
+                    f"{resource.plural}/{name} was deleted while it was being changed"
+                )
+            logger.info("patched %s/%s: %s", resource.plural, name, json.dumps(patch))
+            return after
+
+        return self._retried(change)
+
+    def _retried(self, action: Callable[[], T]) -> T:
+        """Call an action until it succeeds, is refused, or `retry_s` are over."""
+        deadline = time.monotonic() + self._retry_s
+        attempt = 0
+        while True:
+            try:
+                return action()
+            except _PassingError as error:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    tried = f"{error.message} ({attempt + 1} attempts in {self._retry_s:g} s)"
+                    raise ServingError(tried, error.hint) from error
+                wait = min(max(pause_s(attempt), error.wait_s), left)
+                attempt += 1
+                logger.warning(
+                    "attempt %d failed, next in %.1f s: %s", attempt, wait, error.message
+                )
+                time.sleep(wait)
+
+    def _ask(
+        self, method: str, resource: Resource, name: str = "", body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """Ask once; return None where there is no such object."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            kind = "merge-patch+json" if method == "PATCH" else "json"
+            headers["Content-Type"] = f"application/{kind}"
+        query = [("fieldValidation", "Strict")] if method in ("POST", "PATCH") else []
+        what = f"{method} {resource.plural}{f'/{name}' if name else ''}"
+        try:
+            answer: dict[str, Any] = self._api.call_api(
+                resource.path(name),
+                method,
+                {},
+                query,
+                headers,
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
+                _request_timeout=(self._timeout_s, self._timeout_s),
+            )
+        except ApiException as error:
+            if error.status == _NOT_FOUND and method != "POST":
+                return None
+            raise _refusal(what, error, resource) from error
+        except HTTPError as error:
+            raise _PassingError(f"the API server does not answer {what}: {error}") from error
+        return answer
+
+
+def _refusal(what: str, error: Any, resource: Resource) -> Exception:
+    """Say what an error of the API server means."""
+    said, reason = _told(error)
+    if error.status == _CONFLICT:
+        return _ConflictError(f"{what}: {said}")
+    if error.status in _BUSY or error.status == 0:
+        return _PassingError(
+            f"{what}: the API server says {error.status}: {said}", _retry_after(error)
+        )
+    if error.status == 401:
+        return ServingError(
+            f"{what}: the API server does not know who asks (401: {said})",
+            "the token has expired or is of another cluster: log in again, or mount a fresh one",
+        )
+    # A validating webhook says 403, too; that is no matter of rights.
+    if error.status == 403 and "admission webhook" not in said:
+        where = f" in {resource.namespace}" if resource.namespace else ""
+        return ServingError(
+            f"{what}: not allowed{where} (403: {said})",
+            "docs/rollout.md lists the rights that a rollout on a cluster needs",
+        )
+    return RolloutError(f"{what}: the API server refuses it ({error.status} {reason}): {said}")
+
+
+def _told(error: Any) -> tuple[str, str]:
+    """Return the message and the reason of a `Status`, or whatever a proxy said."""
+    text = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
+    try:
+        status = json.loads(text or "")
+        return str(status["message"]), str(status.get("reason", error.reason))
+    except (ValueError, KeyError, TypeError):
+        return (text or str(error.reason))[:300], str(error.reason)
+
+
+def _retry_after(error: Any) -> float:
+    """Return how long the API server asks to wait, seconds."""
+    try:
+        return max(0.0, float((error.headers or {}).get("Retry-After", 0)))
+    except ValueError:
+        return 0.0
