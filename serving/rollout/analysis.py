@@ -31,7 +31,8 @@ from serving.rollout.guardrails import Figures, Finding, Verdict
 from serving.rollout.plan import Plan
 from serving.rollout.records import Arm, Record
 
-_GUARDRAILS = 4
+GUARDRAILS = 4
+"""Guardrails that share `false_alarm`; the memory's is no matter of chance."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,14 @@ class Analysis:
         }
 
 
-def analyse(records: Sequence[Record], plan: Plan, step: int, config: RolloutConfig) -> Analysis:
+def analyse(
+    records: Sequence[Record],
+    plan: Plan,
+    step: int,
+    config: RolloutConfig,
+    *,
+    extra: tuple[Finding, ...] = (),
+) -> Analysis:
     """Judge a step by everything seen up to now.
 
     Args:
@@ -72,10 +80,11 @@ def analyse(records: Sequence[Record], plan: Plan, step: int, config: RolloutCon
         plan: of the rollout.
         step: index of the step at hand.
         config: limits and chances.
+        extra: findings of guardrails that look at something else (the memory).
     """
     here = [record for record in records if record.step == step]
     together = [record for record in records if plan.steps[record.step].concurrent]
-    alpha = config.false_alarm / _GUARDRAILS
+    alpha = config.false_alarm / GUARDRAILS
     ratio = guardrails.sample_ratio(records, plan, alpha)
     users = guardrails.users(here, config.minimum_users_per_arm, both=plan.steps[step].concurrent)
     others = (
@@ -83,15 +92,35 @@ def analyse(records: Sequence[Record], plan: Plan, step: int, config: RolloutCon
         guardrails.latency(together, config, alpha),
         guardrails.hit_rate(together, config, alpha, deciding=step >= plan.last_concurrent),
     )
+    arms = {arm: guardrails.figures([r for r in here if r.arm is arm]) for arm in Arm}
+    return conclude(users, ratio, (*others, *extra), arms)
+
+
+def conclude(
+    users: Finding,
+    ratio: Finding,
+    others: Sequence[Finding],
+    arms: dict[Arm, Figures],
+    *,
+    at_once: bool = False,
+) -> Analysis:
+    """Put the guardrails' findings together.
+
+    Args:
+        users: whether there are enough of them.
+        ratio: whether the arms have their shares.
+        others: what the arms show.
+        arms: figures of the step at hand.
+        at_once: whether what the others show holds for few users, too.
+    """
     if ratio.verdict is Verdict.ROLL_BACK:
         verdict, told = Verdict.ROLL_BACK, [ratio]
-    elif users.verdict is Verdict.HOLD:
+    elif users.verdict is Verdict.HOLD and not at_once:
         verdict, told = Verdict.HOLD, [users]
     else:
         verdict = _worst(others)
         told = [finding for finding in others if finding.verdict is verdict]
     reason = "; ".join(finding.reason for finding in told)
-    arms = {arm: guardrails.figures([r for r in here if r.arm is arm]) for arm in Arm}
     return Analysis(verdict, reason, (users, ratio, *others), arms)
 
 

@@ -1,7 +1,7 @@
 """Drives a rollout from phase to phase; killed at any point and started again, it ends well.
 
-    starting → stepping (5 → 25 → 50 → 100 %) → promoting → committing → promoted
-        └──────────┴──────────────┴───────────────┴──→ rolling_back → rolled_back
+    starting → (shadowing) → stepping (5 → 25 → 50 → 100 %) → promoting → committing → promoted
+        └───────────┴──────────┴──────────────┴───────────────┴──→ rolling_back → rolled_back
 
 The state is written before a phase begins, and every phase can be entered again. Until
 `committing`, nothing that people are served from is touched: a rollout that was cut off goes on,
@@ -20,14 +20,23 @@ from contextlib import suppress
 from dataclasses import replace
 
 from recommender.config.rollout import RolloutConfig
-from recommender.errors import UserError
-from recommender.progress import Progress
+from recommender.errors import RolloutError, UserError
+from serving.rollout import intent as intents
 from serving.rollout import plan as planning
-from serving.rollout.analysis import Analysis, analyse
+from serving.rollout.clock import Clock
 from serving.rollout.guardrails import Verdict
-from serving.rollout.records import Journal, Record
+from serving.rollout.intent import Action, Intent
 from serving.rollout.state import Phase, Rollouts, State
-from serving.rollout.target import CandidateError, Champions, Chronicling, Target, Traffic
+from serving.rollout.stepping import Stepper
+from serving.rollout.target import (
+    Arrivals,
+    CandidateError,
+    Champions,
+    Chronicling,
+    Shadowing,
+    Target,
+    Traffic,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +52,7 @@ class Engine:
         publish: brings the live features up to now; called once the candidate has won and
             before a server of it reads them.
         run_id: of the pipeline run, for the registry's history.
+        clock: to wait by.
     """
 
     def __init__(
@@ -53,7 +63,9 @@ class Engine:
         config: RolloutConfig,
         publish: Callable[[], None],
         run_id: str = "",
+        clock: Clock | None = None,
     ) -> None:
+        self._stepper = Stepper(target, rollouts, config, clock or Clock())
         self._target = target
         self._champions = champions
         self._rollouts = rollouts
@@ -72,8 +84,11 @@ class Engine:
         """
         settled = None
         for state in self._rollouts.unfinished():
+            intent = intents.heard(self._rollouts.of(state))
             if state.phase in (Phase.COMMITTING, Phase.ROLLING_BACK):
                 settled = self._drive(state, None)
+            elif intent and intent.action is Action.ABORT:
+                settled = self._drive(self._heed(state, intent), None)
         return settled
 
     def serve(self, champion: str) -> None:
@@ -86,7 +101,7 @@ class Engine:
             self._target.prepare(champion)
             self._target.promote(champion)
 
-    def run(self, candidate: str, stable: str, traffic: Traffic) -> State:
+    def run(self, candidate: str, stable: str, traffic: Traffic | Arrivals) -> State:
         """Roll a candidate out, or go on with its rollout where it was cut off.
 
         Rollouts of other candidates that were cut off are rolled back first.
@@ -112,11 +127,14 @@ class Engine:
             else:
                 self._drive(self._moved(old, Phase.ROLLING_BACK, "superseded"), None)
         if state is None:
-            plan = planning.plan(traffic.users, self._config)
-            state = self._rollouts.begin(candidate, stable, fingerprint, plan)
+            live = isinstance(traffic, Arrivals)
+            users = 0 if isinstance(traffic, Arrivals) else traffic.users
+            plan = planning.live_plan(self._config) if live else planning.plan(users, self._config)
+            kind = "live" if live else "replay"
+            state = self._rollouts.begin(candidate, stable, fingerprint, plan, kind)
         return self._drive(state, traffic)
 
-    def _drive(self, state: State, traffic: Traffic | None) -> State:
+    def _drive(self, state: State, traffic: Traffic | Arrivals | None) -> State:
         """Take the state to its end; on the way out of an error leave nothing running."""
         try:
             while not state.phase.final:
@@ -132,13 +150,19 @@ class Engine:
             raise
         return state
 
-    def _next(self, state: State, traffic: Traffic | None) -> State:
+    def _next(self, state: State, traffic: Traffic | Arrivals | None) -> State:
         """Do one phase's work (in `stepping`: one step's) and return the state after it."""
         self._note(state)
+        early = state.phase in (Phase.STARTING, Phase.PROMOTING)
+        word = intents.heard(self._rollouts.of(state)) if early else None
+        if word and word.action is Action.ABORT:
+            return self._heed(state, word)
         try:
             match state.phase:
                 case Phase.STARTING:
                     return self._start(state)
+                case Phase.SHADOWING if traffic is not None:
+                    return self._shadow(state)
                 case Phase.STEPPING if traffic is not None:
                     return self._step(state, traffic)
                 case Phase.PROMOTING:
@@ -152,9 +176,12 @@ class Engine:
 
     def _start(self, state: State) -> State:
         plan = state.plan
+        if plan.steps and self._config.shadow.enabled:
+            note = f"a copy of {self._config.shadow.percent:g} % of the live users"
+            return self._moved(state, Phase.SHADOWING, note)
         if plan.steps:
             self._serve_both(state)
-            return self._moved(state, Phase.STEPPING, f"{plan.steps[0].percent} %")
+            return self._moved(state, Phase.STEPPING, self._share(state, 0), step=0)
         return self._lose(
             state,
             f"{plan.users} held-out users are too few for a canary: with "
@@ -167,64 +194,59 @@ class Engine:
         self._target.start_candidate(state.candidate)
         self._target.start_stable(state.stable)
 
-    def _step(self, state: State, traffic: Traffic) -> State:
-        """Give the candidate its share and watch it until there is a verdict."""
-        step = state.plan.steps[state.step]
-        self._serve_both(state)  # after a kill they may be gone
-        self._target.set_weight(step.percent)
-        journal = self._rollouts.journal(state)
-        records = journal.read()
-        while True:
-            here = sum(record.step == state.step for record in records)
-            left = traffic.users - len(records) - state.plan.least_after(state.step)
-            # The users planned for the step first; then, while it holds, a portion more.
-            wanted = min(step.users - here if here < step.users else step.least, left)
-            broken = ""
-            try:
-                self._watch(state, traffic, journal, records, wanted)
-            except CandidateError as error:
-                broken = str(error)
-            analysis = analyse(records, state.plan, state.step, self._config)
-            if broken:
-                analysis = replace(analysis, verdict=Verdict.ROLL_BACK, reason=broken)
-            state = state.judged(analysis)
-            if analysis.verdict is not Verdict.HOLD or wanted >= left:
-                return self._judge(state, analysis)
-            logger.info("%d %%: hold: %s", step.percent, analysis.reason)
-            self._rollouts.save(state)
-
-    def _watch(
-        self,
-        state: State,
-        traffic: Traffic,
-        journal: Journal,
-        records: list[Record],
-        users: int,
-    ) -> None:
-        """Send the requests of so many more users; put down what comes back, and add it."""
-        if users <= 0:
-            return
-        seen = {record.user for record in records}
-        progress = Progress(f"canary {state.plan.steps[state.step].percent} %", users)
-        for portion in traffic.observe(state.step, seen, users):
-            journal.append(portion)
-            records += portion
-            progress.advance(len(portion))
-            self._target.check()
-
-    def _judge(self, state: State, analysis: Analysis) -> State:
-        """Turn a step's verdict into a transition."""
-        percent = state.plan.steps[state.step].percent
-        if analysis.verdict is Verdict.ROLL_BACK:
-            return self._lose(state, f"at {percent} %: {analysis.reason}")
-        if analysis.verdict is Verdict.HOLD:
-            return self._lose(
-                state, f"at {percent} %: held, and no users are left: {analysis.reason}"
+    def _shadow(self, state: State) -> State:
+        """Let the candidate answer a copy first."""
+        self._target.start_candidate(state.candidate)
+        if not isinstance(self._target, Shadowing):
+            raise RolloutError(
+                f"the target {self._config.target} can't copy traffic to a candidate",
+                "leave out --shadow (rollout.shadow.enabled)",
             )
+        ended = self._stepper.shadow(state, self._target)
+        state = ended.state
+        if ended.intent:
+            return self._heed(state, ended.intent)
+        if ended.verdict is Verdict.PROMOTE:
+            return self._moved(state, Phase.STEPPING, self._share(state, 0), step=0)
+        held = "" if ended.verdict is Verdict.ROLL_BACK else "could not be judged in time: "
+        return self._lose(state, f"in the shadow: {held}{ended.reason}")
+
+    def _step(self, state: State, traffic: Traffic | Arrivals) -> State:
+        """Take one step and turn its end into a transition."""
+        self._serve_both(state)  # after a kill they may be gone
+        ended = self._stepper.step(state, traffic)
+        state = ended.state
+        if ended.intent:
+            return self._heed(state, ended.intent)
+        percent = state.plan.steps[state.step].percent
+        if ended.verdict is Verdict.ROLL_BACK:
+            return self._lose(state, f"at {percent} %: {ended.reason}")
+        if ended.verdict is Verdict.HOLD:
+            what = "no users are left" if state.traffic == "replay" else "its time is over"
+            return self._lose(state, f"at {percent} %: held, and {what}: {ended.reason}")
         if state.step + 1 < len(state.plan.steps):
-            following = state.plan.steps[state.step + 1].percent
-            return self._moved(state, Phase.STEPPING, f"{following} %", step=state.step + 1)
-        return self._moved(state, Phase.PROMOTING, f"at {percent} %: {analysis.reason}")
+            following = state.step + 1
+            note = self._share(state, following)
+            return self._moved(state, Phase.STEPPING, note, step=following)
+        return self._moved(state, Phase.PROMOTING, f"at {percent} %: {ended.reason}")
+
+    def _share(self, state: State, step: int) -> str:
+        soak = self._config.soak_of(step)
+        return f"{state.plan.steps[step].percent} %" + (f", soak {soak:g} s" if soak else "")
+
+    def _heed(self, state: State, intent: Intent) -> State:
+        """Do what a person has said; the word is used up."""
+        intents.forget(self._rollouts.of(state))
+        if intent.action is Action.ABORT:
+            return self._lose(state, f"aborted by hand: {intent.reason}")
+        harm = intents.against(state.judgements)
+        if harm and not intent.force:
+            note = f"promotion by hand refused ({intent.reason}): {harm}"
+            return self._moved(state, state.phase, note)
+        told = f"promoted by hand: {intent.reason}"
+        if harm:
+            told += f" (forced, against: {harm})"
+        return self._moved(state, Phase.PROMOTING, told)
 
     def _prepare(self, state: State) -> State:
         """Make everything ready that can fail, while all of it can still be given up."""
@@ -282,13 +304,13 @@ class Engine:
         """Write the transition, then return the state after it."""
         state = state.moved(phase, note)
         if step is not None:
-            state = replace(state, step=step)
+            state = replace(state, step=step, soaked_s=0.0, began_ms=0)
         if phase in (Phase.PROMOTING, Phase.ROLLING_BACK):
             state = replace(state, reason=note)
         self._rollouts.save(state)
         logger.info("rollout %s: %s: %s", state.id, phase, note)
         return state
 
-    def _fingerprint(self, traffic: Traffic) -> str:
+    def _fingerprint(self, traffic: Traffic | Arrivals) -> str:
         told = f"{self._config.model_dump_json()}\0{traffic.fingerprint}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]

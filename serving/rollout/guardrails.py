@@ -57,6 +57,7 @@ class Figures:
         fallbacks: answers made without a history.
         p50_ms: median latency of answered requests, None without any.
         p95_ms: 95th percentile of the same.
+        requests: of theirs.
     """
 
     users: int
@@ -66,6 +67,7 @@ class Figures:
     fallbacks: int
     p50_ms: float | None
     p95_ms: float | None
+    requests: int = 0
 
     @property
     def hit_rate(self) -> float | None:
@@ -85,6 +87,7 @@ def figures(records: Sequence[Record]) -> Figures:
         fallbacks=sum(record.fallback is not None for record in records),
         p50_ms=float(np.percentile(latencies, 50)) if latencies else None,
         p95_ms=float(np.percentile(latencies, 95)) if latencies else None,
+        requests=len(records),
     )
 
 

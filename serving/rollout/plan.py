@@ -108,6 +108,16 @@ def plan(users: int, config: RolloutConfig) -> Plan:
     return Plan((), config.steps, users)
 
 
+def live_plan(config: RolloutConfig) -> Plan:
+    """Return the steps of a rollout on live traffic: all of them, as nobody knows who will come.
+
+    Args:
+        config: steps and the minimum of users.
+    """
+    minimum = config.live.users_per_arm
+    return Plan(tuple(Step(percent, minimum, minimum) for percent in config.steps), (), 0)
+
+
 def least_users(config: RolloutConfig) -> int:
     """Return the users without which no canary is possible: for the last two steps."""
     return sum(step.least for step in _least(config.steps[-2:], config.minimum_users_per_arm))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from recommender.errors import StorageError
 from recommender.files import atomic_file
+from serving.rollout.lines import Lines
 
 
 class Arm(StrEnum):
@@ -73,14 +72,14 @@ class Record:
 
 
 class Journal:
-    """Records of one rollout as JSON lines, appended and never changed.
+    """Records of one rollout, appended and never changed.
 
     Args:
         path: of the file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._lines = Lines(path)
 
     def append(self, records: Iterable[Record]) -> None:
         """Write records to disk, in one go.
@@ -88,16 +87,7 @@ class Journal:
         Raises:
             StorageError: the disk is full or the folder can't be written.
         """
-        lines = "".join(json.dumps(asdict(record), sort_keys=True) + "\n" for record in records)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._cut_torn_line()
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(lines)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
+        self._lines.append(asdict(record) for record in records)
 
     def read(self) -> list[Record]:
         """Return all records, each request once, in the order in which they were written.
@@ -105,33 +95,18 @@ class Journal:
         Raises:
             StorageError: a line in the middle is damaged.
         """
-        if not self._path.exists():
-            return []
-        *lines, torn = self._path.read_text(encoding="utf-8").split("\n")
-        del torn  # "" after a whole line; else the half line of a writer that was killed
         found: dict[tuple[str, str, Tells], Record] = {}
         try:
-            for line in lines:
-                told = json.loads(line)
+            for told in self._lines.read():
                 tells = Tells(told.get("tells", Tells.ALL))
                 record = Record(**{**told, "arm": Arm(told["arm"]), "tells": tells})
                 found.setdefault((record.user, record.request, tells), record)
         except (ValueError, TypeError, KeyError) as error:
-            raise StorageError(f"{self._path} is damaged: {error}") from error
+            raise StorageError(f"{self._lines.path} is damaged: {error}") from error
         return list(found.values())
 
     def copy(self, path: Path) -> None:
         """Write the same records to another file, atomically."""
         with atomic_file(path) as temporary:
-            other = Journal(temporary)
-            other.append(self.read())
+            Journal(temporary).append(self.read())
             temporary.chmod(0o644)
-
-    def _cut_torn_line(self) -> None:
-        """Remove the half line of a writer that was killed, so that nothing is glued to it."""
-        if not self._path.exists():
-            return
-        content = self._path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            with self._path.open("r+b") as stream:
-                stream.truncate(content.rfind(b"\n") + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,6 +20,8 @@ from serving.routes import REHEARSAL
 
 # Users whose requests are sent, and whose records are written, together.
 _PORTION = 50
+# A person's word is heeded within this, however slow an arm is.
+_STOP_S = 0.25
 # Longer than the router waits for an arm: it then says which arm it was that didn't answer.
 _ROUTER_S = 60.0
 
@@ -56,7 +58,9 @@ class Replay:
             digest.update("\0".join(told).encode() + b"\n")
         return digest.hexdigest()
 
-    def observe(self, step: int, seen: Container[str], count: int) -> Iterator[list[Record]]:
+    def observe(
+        self, step: int, seen: Container[str], count: int, stop: Callable[[], bool]
+    ) -> Iterator[list[Record]]:
         """Send the requests of the next users; see `Traffic.observe`."""
         fresh = (user for user in self._users if user.pseudonym not in seen)
         chosen = islice(fresh, count)
@@ -65,13 +69,17 @@ class Replay:
             limits = httpx.Limits(max_connections=self._config.rollout.concurrency)
             client = httpx.AsyncClient(timeout=_ROUTER_S, limits=limits, trust_env=False)
             try:
-                while portion := tuple(islice(chosen, _PORTION)):
-                    yield runner.run(self._ask_all(client, portion, step))
+                while not stop() and (portion := tuple(islice(chosen, _PORTION))):
+                    yield runner.run(self._ask_all(client, portion, step, stop))
             finally:
                 runner.run(client.aclose())
 
     async def _ask_all(
-        self, client: httpx.AsyncClient, users: Sequence[HeldOutUser], step: int
+        self,
+        client: httpx.AsyncClient,
+        users: Sequence[HeldOutUser],
+        step: int,
+        stop: Callable[[], bool],
     ) -> list[Record]:
         places = asyncio.Semaphore(self._config.rollout.concurrency)
 
@@ -79,8 +87,21 @@ class Replay:
             async with places:
                 return await self._ask(client, user, step)
 
+        tasks = [asyncio.create_task(one(user)) for user in users]
+        try:
+            waiting: set[asyncio.Task[Record]] = {*tasks}
+            while waiting and not stop():
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=_STOP_S, return_when=asyncio.FIRST_EXCEPTION
+                )
+                for task in done:
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         # In the order of the users, not of their answers: a rollout can be made again.
-        return list(await asyncio.gather(*(one(user) for user in users)))
+        return [task.result() for task in tasks if not task.cancelled()]
 
     async def _ask(self, client: httpx.AsyncClient, user: HeldOutUser, step: int) -> Record:
         """Ask for one user; a failed request is a record, not an error."""

@@ -2,6 +2,8 @@
 
 <rollouts>/<id>/state.json      phase, step, verdicts and timeline; replaced atomically
 <rollouts>/<id>/records.jsonl   what was seen of each request; only appended to
+<rollouts>/<id>/shadow.jsonl    what was seen of each copied request
+<rollouts>/<id>/intent.json     what a person wants of it (`serving.rollout.intent`)
 <rollouts>/lock                 held by whoever drives a rollout; falls with its process
 """
 
@@ -21,6 +23,7 @@ from recommender.files import read_json, write_json
 from serving.rollout.analysis import Analysis
 from serving.rollout.plan import Plan
 from serving.rollout.records import Journal
+from serving.rollout.shadow import Comparisons
 
 FORMAT = 1
 
@@ -30,6 +33,9 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     """Both arms are being started."""
+
+    SHADOWING = "shadowing"
+    """The candidate answers a copy of the live traffic, to nobody."""
 
     STEPPING = "stepping"
     """The candidate gets its share and is judged."""
@@ -77,6 +83,11 @@ class State:
         reason: why it was promoted or rolled back.
         lost: whether it was rolled back for what it is, and not because something broke off.
         timeline: all transitions, the oldest first.
+        traffic: `replay` or `live`.
+        soaked_s: for how long the step at hand has been watched.
+        began_ms: when the step at hand was given its share, UTC milliseconds; 0 before.
+        shadow: the latest analysis of the shadow (`Analysis.to_dict`), None where there was none.
+        memory: resident MiB of both arms while they were watched: (seconds, stable, candidate).
     """
 
     id: str
@@ -90,6 +101,16 @@ class State:
     reason: str = ""
     lost: bool = False
     timeline: tuple[Moment, ...] = ()
+    traffic: str = "replay"
+    soaked_s: float = 0.0
+    began_ms: int = 0
+    shadow: dict[str, Any] | None = None
+    memory: tuple[tuple[float, float, float], ...] = ()
+
+    @property
+    def judgements(self) -> tuple[dict[str, Any], ...]:
+        """All analyses so far, the shadow's first."""
+        return (*((self.shadow,) if self.shadow else ()), *self.analyses)
 
     def moved(self, phase: Phase, note: str) -> State:
         """Return the state after a transition, with an entry in the timeline."""
@@ -115,6 +136,7 @@ class State:
                 "plan": Plan.from_dict(told["plan"]),
                 "phase": Phase(told["phase"]),
                 "analyses": tuple(told["analyses"]),
+                "memory": tuple(tuple(sample) for sample in told.get("memory", ())),
                 "timeline": tuple(
                     Moment(m["time"], Phase(m["phase"]), m["note"]) for m in told["timeline"]
                 ),
@@ -132,11 +154,14 @@ class Rollouts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def begin(self, candidate: str, stable: str, fingerprint: str, plan: Plan) -> State:
+    def begin(
+        self, candidate: str, stable: str, fingerprint: str, plan: Plan, traffic: str = "replay"
+    ) -> State:
         """Write the first state of a new rollout and return it."""
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{candidate}"
-        state = State(name, candidate, stable, fingerprint, plan)
-        state = state.moved(Phase.STARTING, f"{candidate} against {stable}, {plan.users} users")
+        state = State(name, candidate, stable, fingerprint, plan, traffic=traffic)
+        whom = f"{plan.users} users" if traffic == "replay" else "live traffic"
+        state = state.moved(Phase.STARTING, f"{candidate} against {stable}, {whom}")
         self.save(state)
         return state
 
@@ -148,9 +173,17 @@ class Rollouts:
         """
         write_json(self.folder / state.id / "state.json", state.to_dict())
 
+    def of(self, state: State) -> Path:
+        """Return the folder of a rollout."""
+        return self.folder / state.id
+
     def journal(self, state: State) -> Journal:
         """Return the records of a rollout."""
-        return Journal(self.folder / state.id / "records.jsonl")
+        return Journal(self.of(state) / "records.jsonl")
+
+    def comparisons(self, state: State) -> Comparisons:
+        """Return what was compared in a rollout's shadow."""
+        return Comparisons(self.of(state) / "shadow.jsonl")
 
     def all(self) -> tuple[State, ...]:
         """Return every rollout, the oldest first.

@@ -10,7 +10,7 @@ Every method can be called again after a kill and then finds done what was done.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from recommender.errors import RolloutError
@@ -133,13 +133,16 @@ class Traffic(Protocol):
         """Says whether two traffics are the same users in the same order."""
         ...
 
-    def observe(self, step: int, seen: Container[str], count: int) -> Iterator[list[Record]]:
+    def observe(
+        self, step: int, seen: Container[str], count: int, stop: Callable[[], bool]
+    ) -> Iterator[list[Record]]:
         """Send the requests of the next users and say what came back.
 
         Args:
             step: index of the rollout's step.
             seen: pseudonyms of users who had their turn.
             count: of users.
+            stop: asked several times a second; once it says so, nothing more is sent or awaited.
 
         Yields:
             records in portions, in the order of the users, one per user.
@@ -159,8 +162,14 @@ class Arrivals(Protocol):
         """Says whether two traffics are judged in the same way."""
         ...
 
-    def begin(self, step: int) -> None:
-        """From here on, what arrives belongs to this step; called again after a kill."""
+    def begin(self, step: int, began_ms: int, known: Sequence[Record]) -> None:
+        """Tell of this step from here on; called again after a kill.
+
+        Args:
+            step: index of the rollout's step.
+            began_ms: when it was given its share, UTC milliseconds.
+            known: what has arrived already, in all steps.
+        """
         ...
 
     def arrived(self) -> Sequence[Record]:

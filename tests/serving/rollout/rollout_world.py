@@ -165,10 +165,12 @@ class MemoryTraffic:
     fingerprint: str = "the same users"
     misrouted: float = 0.0
 
-    def observe(self, step: int, seen: Container[str], count: int) -> Iterator[list[Record]]:
+    def observe(
+        self, step: int, seen: Container[str], count: int, stop: Callable[[], bool]
+    ) -> Iterator[list[Record]]:
         fresh = (f"u{i}" for i in range(self.users) if f"u{i}" not in seen)
         chosen = islice(fresh, count)
-        while portion := list(islice(chosen, 100)):
+        while not stop() and (portion := list(islice(chosen, 100))):
             self.world.happens()
             yield [self.record(user, step) for user in portion]
 
