@@ -87,6 +87,8 @@ class Ask(_Strict):
             list.
         time: the moment of asking, UTC milliseconds; None: now. Only events strictly before it
             are read.
+        explore: whether the list may be drawn by the exploration policy; false: always the best.
+        record: whether the list is logged; false for one that nobody is shown.
     """
 
     user_id: Id | None = None
@@ -101,6 +103,8 @@ class Ask(_Strict):
     )
     surface: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     time: Moment | None = None
+    explore: bool = True
+    record: bool = True
 
     @model_validator(mode="after")
     def _someone(self) -> Ask:

@@ -29,8 +29,8 @@ _HISTORY = {
     "history_time": _WHOLE,
     "history_value": _REAL,
 }
-_PARAMETERS = ("k", "surface", "time")
-"""May also be given once, for every request."""
+_PARAMETERS = ("k", "surface", "time", "explore", "record")
+"""May also be given once, for every request; the last two only so."""
 
 INPUTS: list[dict[str, Any]] = [
     *({"name": name, "datatype": kind[0], "shape": [-1]} for name, kind in _SINGLE.items()),
@@ -59,7 +59,7 @@ def outputs(tasks: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def asks(request: InferRequest) -> list[Ask]:
-    """Read a V2 request: the tensors of `INPUTS`, and `k`, `surface`, `time` as parameters.
+    """Read a V2 request: the tensors of `INPUTS`, and what `_PARAMETERS` names as parameters.
 
     A history is given by `history_item_id`, `history_action`, `history_time` (all (B, N)) and
     maybe `history_value`; a row whose item ids are all "" is an empty history where `user_id` is

@@ -23,8 +23,8 @@ class FeedbackConfig(Section):
     max_batch: int = Field(256, ge=1)
     """Most clicks and conversions in one body."""
 
-    future_tolerance_s: float = Field(300.0, ge=0)
-    """How far ahead of this machine's clock the time of a click may be."""
+    clock_tolerance_s: float = Field(300.0, ge=0)
+    """How far the clocks of those who tell clicks may be from this machine's."""
 
     stream_url: str = Field("", pattern=r"^(https?://\S+)?$")
     """The `/events` of `ostinato stream http`: feedback that names its user is sent on to it, so

@@ -1,0 +1,1 @@
+"""What came of served lists: told by request id, each once."""
