@@ -114,6 +114,8 @@ def _mode(
 ) -> Mode:
     """Return how the InferenceService is deployed: as it says itself, else KServe's default."""
     told = None
+    if service is None and settings.mode != "auto":
+        return Mode(settings.mode)  # it will be created with an annotation that says so
     if service is not None:
         told = (service.get("status") or {}).get("deploymentMode") or marks_of(service).get(MODE)
     told = told or (kserve.get("deploy") or {}).get("defaultDeploymentMode") or "Knative"
@@ -122,8 +124,6 @@ def _mode(
             f"the deployment mode is {told}, which has no canary", "use Standard or Knative"
         )
     mode = _MODES[told]
-    if service is None and settings.mode != "auto":
-        return Mode(settings.mode)  # it will be created with an annotation that says so
     if settings.mode not in ("auto", mode):
         raise RolloutError(
             f"rollout.targets.kserve.mode is {settings.mode}, but the cluster deploys it as {told}",
@@ -191,7 +191,9 @@ def _require_field(cluster: Cluster) -> None:
         logger.warning("the CRD of InferenceService can't be read: %s", error.message)
         return
     versions = (found or {}).get("spec", {}).get("versions", [])
-    schema = next((v.get("schema", {}) for v in versions if v.get("name") == "v1beta1"), {})
+    schema: dict[str, Any] = next(
+        (v.get("schema", {}) for v in versions if v.get("name") == "v1beta1"), {}
+    )
     spec = schema.get("openAPIV3Schema", {}).get("properties", {}).get("spec", {})
     if "properties" not in spec:
         logger.warning("the CRD of InferenceService has no schema: misspelt fields are not caught")

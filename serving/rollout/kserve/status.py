@@ -34,7 +34,8 @@ class Reading:
     Attributes:
         progress: how far the change is.
         reason: why it isn't done, for people.
-        reported: whether the controller has said anything about it at all.
+        reported: whether the controller has said what holds the arm up; if not, it is the
+            controller that hasn't carried the change out, and no fault of the arm's.
     """
 
     progress: Progress
@@ -69,8 +70,7 @@ def canary(service: dict[str, Any], mode: Mode, version: str, percent: int) -> R
         why = condition.get("message") or condition.get("reason") or "its pods are not ready"
         return Reading(Progress.PROGRESSING, str(why))
     if entry.get("trafficPercent", 0) != percent:
-        told = f"it has {entry.get('trafficPercent', 0)} % of the traffic, not {percent} %"
-        return Reading(Progress.PROGRESSING, told)
+        return _unreported(f"it has {entry.get('trafficPercent', 0)} %, not {percent} %")
     return _READY
 
 
@@ -151,12 +151,11 @@ def _knative_canary(service: dict[str, Any], percent: int) -> Reading:
         return Reading(Progress.PROGRESSING, f"revision {created}: {why}")
     latest = _latest(status)
     if latest.get("revisionName") != created:
-        return Reading(Progress.PROGRESSING, f"the route doesn't know revision {created} yet")
+        return _unreported(f"the route doesn't know revision {created}")
     if component.get("latestRolledoutRevision") == created:
-        return Reading(Progress.PROGRESSING, f"revision {created} has all of the traffic")
+        return _unreported(f"revision {created} has all of the traffic")
     if (latest.get("percent") or 0) != percent:
-        told = f"it has {latest.get('percent') or 0} % of the traffic, not {percent} %"
-        return Reading(Progress.PROGRESSING, told)
+        return _unreported(f"it has {latest.get('percent') or 0} %, not {percent} %")
     return _READY
 
 
