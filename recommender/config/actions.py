@@ -19,11 +19,18 @@ class ActionsConfig(Section):
     """Every event type of the canonical events, in the order of growing commitment."""
 
     history: tuple[str, ...] = ()
-    """Types that make up a user's history and are predicted as "next item"; empty: all of them.
-    Mere impressions are left out here: they train the action head, not the history."""
+    """Types that make up a user's history and are predicted as "next item"; empty: all of them but
+    those of `negative`. Mere impressions are left out here: they train the action head, not the
+    history."""
 
     success: tuple[str, ...] = ()
-    """Types that count as a hit in evaluation and in the canary; empty: those of `history`."""
+    """Types that count as a hit in evaluation and in the canary; empty: those of `history` that
+    are not `negative`."""
+
+    negative: tuple[str, ...] = ()
+    """Types that say that somebody was not pleased: a dislike, a return. They stand before the
+    others in `types`, being no step of commitment, and are never a success. The model reads them
+    where `history` names them; the view of the long term counts them in any case."""
 
     exclude_seen: bool = True
     """Whether an item that is already in the history is never recommended again
@@ -33,23 +40,31 @@ class ActionsConfig(Section):
     def _known(self) -> Self:
         if len(set(self.types)) != len(self.types):
             raise ValueError(f"types names one twice: {list(self.types)}")
-        for key in ("history", "success"):
+        for key in ("history", "success", "negative"):
             unknown = set(getattr(self, key)) - set(self.types)
             if unknown:
                 raise ValueError(f"{key} names {sorted(unknown)}, not among types")
+        if both := set(self.success) & set(self.negative):
+            raise ValueError(f"{sorted(both)} can't be both a success and negative")
         if not set(self.successes) <= set(self.histories):
             raise ValueError("success must be among the history types")
+        if set(self.types[: len(self.negative)]) != set(self.negative):
+            raise ValueError(
+                f"the negative types {sorted(self.negative)} must stand before the others in types"
+            )
+        if not self.successes:
+            raise ValueError("no type is left that could be a success")
         return self
 
     @property
     def histories(self) -> tuple[str, ...]:
         """The history types, after the default."""
-        return self.history or self.types
+        return self.history or tuple(each for each in self.types if each not in self.negative)
 
     @property
     def successes(self) -> tuple[str, ...]:
         """The success types, after the default."""
-        return self.success or self.histories
+        return self.success or tuple(each for each in self.histories if each not in self.negative)
 
     def code(self, event: str) -> int:
         """Return the tensor code of an event type (1 …); 0 is padding.

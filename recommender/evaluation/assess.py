@@ -8,13 +8,14 @@ all requests and stays one user.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from recommender.artifact import Model
+from recommender.baselines.cold_users import with_people
 from recommender.baselines.rivals import fit
 from recommender.config import Config
 from recommender.config.evaluation import PRIMARY
@@ -104,6 +105,8 @@ def assess(
     requests = freeze(
         dataset, config.actions, config.features.history_limit, settings.requests_per_user
     )
+    # As the endpoint knows them: a model may answer people without history by who they are.
+    requests = replace(requests, log=with_people(requests.log, dataset.attributes))
     runs = {CANDIDATE: [_score(model, requests, n, config) for n, model in enumerate(candidates)]}
     kinds = {CANDIDATE: candidates[-1].scorer.kind}
     for rival in settings.rivals:

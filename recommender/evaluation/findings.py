@@ -163,7 +163,17 @@ class OffPolicyFacts(Record):
 
 
 class RetentionFacts(Record):
-    """A cohort: when it began, how many, and who of them came back after so many days."""
+    """A cohort: when it began, how many, and who of them came back after so many days.
+
+    Attributes:
+        start: of its first day, UTC milliseconds.
+        size: people.
+        people: of them, those who could be followed for so many days.
+        share: of those, who came back; None where nobody could be followed.
+        low, high: its interval.
+        negative: share of the cohort's sessions with negative feedback; None where no event type
+            is negative.
+    """
 
     start: int
     size: int
@@ -171,6 +181,7 @@ class RetentionFacts(Record):
     share: tuple[float | None, ...]
     low: tuple[float | None, ...]
     high: tuple[float | None, ...]
+    negative: float | None = None
 
 
 class ProxyFacts(Record):
@@ -208,6 +219,7 @@ class LongTermFacts(Record):
         sessions_per_user: mean.
         conversion: share of sessions with a success.
         dwell_s: median seconds of a session with more than one event; None without any.
+        negative: share of sessions with negative feedback; None where no event type is negative.
         returned: share of sessions followed by another within `return_days`.
         return_days: days.
         value: mean of what events carried (a rating), by week; None where nothing.
@@ -232,6 +244,7 @@ class LongTermFacts(Record):
     weeks: tuple[int, ...]
     weekly_users: tuple[int, ...]
     caveats: tuple[str, ...]
+    negative: float | None = None
     proxy: ProxyFacts | None = None
 
 

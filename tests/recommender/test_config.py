@@ -120,6 +120,15 @@ def test_actions_default_to_all_types():
     assert (actions.code("view"), actions.code("buy")) == (1, 2)
 
 
+def test_negative_types_are_no_success_and_read_only_where_history_names_them():
+    actions = ActionsConfig(types=("dislike", "view", "buy"), negative=("dislike",))
+    assert actions.histories == actions.successes == ("view", "buy")
+    read = ActionsConfig(
+        types=("dislike", "view", "buy"), history=("dislike", "buy"), negative=("dislike",)
+    )
+    assert (read.histories, read.successes) == (("dislike", "buy"), ("buy",))
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -127,6 +136,10 @@ def test_actions_default_to_all_types():
         ({"types": ["a"], "history": ["b"]}, r"history names \['b'\]"),
         ({"types": ["a", "b"], "history": ["a"], "success": ["b"]}, "success must be among"),
         ({"types": []}, "at least 1"),
+        ({"types": ["a", "b"], "negative": ["c"]}, r"negative names \['c'\]"),
+        ({"types": ["a", "b"], "negative": ["b"]}, "must stand before the others"),
+        ({"types": ["a", "b"], "success": ["a"], "negative": ["a"]}, "both a success and negative"),
+        ({"types": ["a"], "negative": ["a"]}, "no type is left"),
     ],
 )
 def test_actions_that_contradict_each_other_are_refused(settings, said):

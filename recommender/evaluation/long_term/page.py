@@ -50,6 +50,7 @@ def charts(study: Study) -> tuple[Chart, ...]:
     wanted = (
         ("Clicks per place shown", "click_rate", ".1%"),
         ("Conversions per place shown", "conversion_rate", ".2%"),
+        ("Dislikes per place shown", "dislike_rate", ".1%"),
         ("Satisfaction of those who are there", "satisfaction", ".2f"),
         ("Visits per person and day", "visits", ".1%"),
         ("People who have not left", "alive", ".1%"),

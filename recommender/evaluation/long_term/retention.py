@@ -39,6 +39,7 @@ class Retention:
         people: those whose window is covered, (C, N).
         share: of them, who came back, (C, N).
         low, high: 95 % Wilson intervals, (C, N).
+        cohorts: the row of each person's cohort, -1 for people who were never there, (U,).
     """
 
     first_days: Ints
@@ -48,6 +49,7 @@ class Retention:
     share: Doubles
     low: Doubles
     high: Doubles
+    cohorts: Ints
 
     def overall(self) -> tuple[Ints, Doubles]:
         """Return people and share of all cohorts together, (N,) each."""
@@ -104,4 +106,5 @@ def retention(
         share,
         np.where(people > 0, low, np.nan),
         np.where(people > 0, high, np.nan),
+        np.where(seen_U, np.searchsorted(cohorts, cohort_U), -1),
     )

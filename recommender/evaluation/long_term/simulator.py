@@ -8,6 +8,8 @@ What is true of a person on a day, and decides what they do:
     utility     of an item: topic · (interest − satiation) + quality − boredom
     click       a place is looked at with 1 / log2(place + 1), a seen item clicked with
                 sigmoid(steepness · (utility − threshold)), a click converts likewise, more rarely
+    dislike     a seen item that isn't clicked is disliked with sigmoid(steepness · (dislike
+                threshold − utility)): a sign of displeasure, not a cause of it
     satisfaction moves towards the utility of what was clicked, or down after a visit for nothing
     visit       tomorrow's chance is a sigmoid of satisfaction
     churn       at the end of a visit with a chance that falls with satisfaction; for good
@@ -46,6 +48,8 @@ class Habits:
         steepness: of the chance of a click over utility.
         click_threshold: utility at which a seen item is clicked every second time.
         buy_threshold: utility at which a click converts every second time.
+        dislike_threshold: utility at which a seen item that isn't clicked is disliked every second
+            time.
         memory: weight of today's visit in satisfaction.
         visit_bias: log odds of a visit at satisfaction 0.
         visit_pull: what a unit of satisfaction adds to them.
@@ -60,6 +64,7 @@ class Habits:
     steepness: float = 4.0
     click_threshold: float = 0.9
     buy_threshold: float = 1.5
+    dislike_threshold: float = -0.4
     memory: float = 0.25
     visit_bias: float = -1.2
     visit_pull: float = 1.5
@@ -110,10 +115,10 @@ class Journal:
     Attributes:
         visited: whether a person visited, (T, U).
         alive: whether a person had not left at the start of a day, (T, U).
-        clicks, conversions: of each person on each day, (T, U).
+        clicks, conversions, dislikes: of each person on each day, (T, U).
         satisfaction: of each person at the end of each day, (T, U).
         people, days: of each list shown, (N,).
-        shown, propensities, clicked: each list, (N, K).
+        shown, propensities, clicked, bought, disliked: each list, (N, K).
         own: the policy that filled each list, as given to `World.run`, (N,).
     """
 
@@ -121,12 +126,15 @@ class Journal:
     alive: NDArray[np.bool_]
     clicks: Ints
     conversions: Ints
+    dislikes: Ints
     satisfaction: Doubles
     people: Ints
     days: Ints
     shown: Ints
     propensities: Doubles
     clicked: NDArray[np.bool_]
+    bought: NDArray[np.bool_]
+    disliked: NDArray[np.bool_]
     own: Ints
 
 
@@ -188,16 +196,24 @@ class World:
                 where it isn't given.
         """
         rng = np.random.default_rng(seed)
+        # Dislikes have chances of their own: they tell of the world and don't change it.
+        aside = np.random.default_rng([seed, 1])
         people = len(self.interest)
         own = np.broadcast_to(
             np.zeros(people, np.int64) if assigned is None else assigned, (days, people)
         )
         kept: list[_Day] = []
         for day in range(days):
-            kept.append(self._live(policies, own[day], rng))
+            kept.append(self._live(policies, own[day], rng, aside))
         return _journal(kept, people)
 
-    def _live(self, policies: list[Policy], own_U: Ints, rng: np.random.Generator) -> _Day:
+    def _live(
+        self,
+        policies: list[Policy],
+        own_U: Ints,
+        rng: np.random.Generator,
+        aside: np.random.Generator,
+    ) -> _Day:
         habits = self.habits
         alive = self.alive.copy()
         # Chance is drawn for everybody, come or not: so it doesn't depend on what was shown.
@@ -211,7 +227,7 @@ class World:
             if len(people):
                 seen = Visits(people, self._histories(people), self.day)
                 parts.append((row, people, policy.lists(seen, rng)))
-        shown = [self._visit(row, people, lists, rng) for row, people, lists in parts]
+        shown = [self._visit(row, people, lists, rng, aside) for row, people, lists in parts]
         hazard = habits.churn * np.exp(-habits.churn_pull * self.satisfaction)
         left = np.zeros(len(alive), bool)
         left[visitors] = leave_U[visitors] < hazard[visitors]
@@ -219,7 +235,14 @@ class World:
         self._sleep(rng)
         return _Day(self.day - 1, alive, visitors, self.satisfaction.copy(), shown)
 
-    def _visit(self, row: int, people: Ints, lists: Shown, rng: np.random.Generator) -> _Lists:
+    def _visit(
+        self,
+        row: int,
+        people: Ints,
+        lists: Shown,
+        rng: np.random.Generator,
+        aside: np.random.Generator,
+    ) -> _Lists:
         habits, items_BK = self.habits, lists.items
         places = items_BK.shape[1]
         mood_BD = self.interest[people] - self.satiation[people]
@@ -230,6 +253,8 @@ class World:
         clicked_BK = looked_BK & (rng.random(items_BK.shape) < click)
         buy = _sigmoid(habits.steepness * (utility_BK - habits.buy_threshold))
         bought_BK = clicked_BK & (rng.random(items_BK.shape) < buy)
+        dislike = _sigmoid(habits.steepness * (habits.dislike_threshold - utility_BK))
+        disliked_BK = looked_BK & ~clicked_BK & (aside.random(items_BK.shape) < dislike)
 
         self.satiation[people] += (
             habits.satiation
@@ -245,7 +270,7 @@ class World:
         )
         self.satisfaction[people] += habits.memory * (felt_B - self.satisfaction[people])
         self._remember(people, items_BK, clicked_BK, bought_BK)
-        return _Lists(row, people, lists, clicked_BK, bought_BK)
+        return _Lists(row, people, lists, clicked_BK, bought_BK, disliked_BK)
 
     def _remember(
         self,
@@ -290,6 +315,7 @@ class _Lists:
     lists: Shown
     clicked: NDArray[np.bool_]
     bought: NDArray[np.bool_]
+    disliked: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -305,23 +331,28 @@ def _journal(days: list[_Day], people: int) -> Journal:
     visited = np.zeros((len(days), people), bool)
     clicks = np.zeros((len(days), people), np.int64)
     conversions = np.zeros((len(days), people), np.int64)
+    dislikes = np.zeros((len(days), people), np.int64)
     for row, day in enumerate(days):
         visited[row, day.visitors] = True
         for part in day.shown:
             clicks[row, part.people] = part.clicked.sum(axis=1)
             conversions[row, part.people] = part.bought.sum(axis=1)
+            dislikes[row, part.people] = part.disliked.sum(axis=1)
     lists = [(day.day, part) for day in days for part in day.shown]
     return Journal(
         visited=visited,
         alive=np.stack([day.alive for day in days]),
         clicks=clicks,
         conversions=conversions,
+        dislikes=dislikes,
         satisfaction=np.stack([day.satisfaction for day in days]),
         people=_joined([part.people for _, part in lists]),
         days=_joined([np.full(len(part.people), day) for day, part in lists]),
         shown=_joined([part.lists.items for _, part in lists]),
         propensities=_joined([part.lists.propensities for _, part in lists]),
         clicked=_joined([part.clicked for _, part in lists]),
+        bought=_joined([part.bought for _, part in lists]),
+        disliked=_joined([part.disliked for _, part in lists]),
         own=_joined([np.full(len(part.people), part.own) for _, part in lists]),
     )
 

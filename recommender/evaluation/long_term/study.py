@@ -63,7 +63,7 @@ class PolicyPath(Record):
 
     Attributes:
         name: of the policy.
-        click_rate, conversion_rate: per place shown, in each week.
+        click_rate, conversion_rate, dislike_rate: per place shown, in each week.
         satisfaction: mean of those who had not left, in each week.
         visits: per person and day of all who were there at the start, in each week.
         alive: share who had not left, at the end of each week.
@@ -73,6 +73,7 @@ class PolicyPath(Record):
     name: str
     click_rate: tuple[float, ...]
     conversion_rate: tuple[float, ...]
+    dislike_rate: tuple[float, ...]
     satisfaction: tuple[float, ...]
     visits: tuple[float, ...]
     alive: tuple[float, ...]
@@ -181,6 +182,7 @@ def _path(name: str, journal: Journal) -> PolicyPath:
         name=name,
         click_rate=rate(journal.clicks),
         conversion_rate=rate(journal.conversions),
+        dislike_rate=rate(journal.dislikes),
         satisfaction=tuple(float(_mood(journal)[list(week)].mean()) for week in weeks),
         visits=tuple(float(journal.visited[list(week)][:, there].mean()) for week in weeks),
         alive=tuple(float(journal.alive[week[-1]][there].mean()) for week in weeks),
@@ -282,6 +284,7 @@ def proxy_of(journal: Journal) -> Validation:
         [
             journal.visited[early].sum(axis=0),
             journal.clicks[early].sum(axis=0),
+            journal.dislikes[early].sum(axis=0),
             journal.satisfaction[13],
             journal.alive[13],
         ],

@@ -53,6 +53,8 @@ def view(log: EventLog, actions: ActionsConfig, *, width: int = 1) -> LongTermFa
     seen = (week_E >= 0) & ~np.isnan(log.values)
     counts = np.bincount(week_E[seen], minlength=len(weeks))
     totals = np.bincount(week_E[seen], log.values[seen], minlength=len(weeks))
+    negative_V = visits.negatives > 0
+    cohort_V = found.cohorts[visits.users]
     people = int((np.diff(log.offsets) > 0).sum())
     _, overall = found.overall()
     return LongTermFacts(
@@ -66,6 +68,7 @@ def view(log: EventLog, actions: ActionsConfig, *, width: int = 1) -> LongTermFa
                 share=tuple(map(rounded, found.share[row])),
                 low=tuple(map(rounded, found.low[row])),
                 high=tuple(map(rounded, found.high[row])),
+                negative=rounded(negative_V[cohort_V == row].mean()) if actions.negative else None,
             )
             for row in range(len(found.sizes))
         ),
@@ -74,6 +77,7 @@ def view(log: EventLog, actions: ActionsConfig, *, width: int = 1) -> LongTermFa
         users=people,
         sessions_per_user=len(visits) / max(people, 1),
         conversion=float((visits.successes > 0).mean()),
+        negative=rounded(negative_V.mean()) if actions.negative else None,
         dwell_s=float(np.median(longer)) if len(longer) else None,
         returned=float(followed.mean()) if len(followed) else None,
         return_days=RETURN_DAYS,
@@ -104,7 +108,10 @@ def _proxy(
     people = np.flatnonzero(followed)
     day_E = log.times // DAY_MS - first - joined[log.user_of_event]
     soon_E = (day_E >= 0) & (day_E < early)
-    success_E = np.isin(log.actions, [actions.code(name) for name in actions.successes])
+    success_E, negative_E = (
+        np.isin(log.actions, [actions.code(name) for name in names])
+        for names in (actions.successes, actions.negative)
+    )
     user_E, count = log.user_of_event, len(joined)
     rated_E = soon_E & ~np.isnan(log.values)
     ratings = np.bincount(user_E[rated_E], log.values[rated_E], minlength=count)
@@ -119,6 +126,7 @@ def _proxy(
             running[until, everyone] - running[start, everyone],
             np.log1p(np.bincount(user_E[soon_E], minlength=count)),
             np.log1p(np.bincount(user_E[soon_E & success_E], minlength=count)),
+            np.log1p(np.bincount(user_E[soon_E & negative_E], minlength=count)),
             np.where(rated > 0, ratings / np.maximum(rated, 1), 0.0),
         ],
         axis=1,

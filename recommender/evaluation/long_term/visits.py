@@ -29,6 +29,7 @@ class Sessions:
         ends: last event, UTC milliseconds, (V,).
         events: in each, (V,).
         successes: of them, success events, (V,).
+        negatives: of them, events that say that somebody was not pleased, (V,).
     """
 
     users: Ints
@@ -36,6 +37,7 @@ class Sessions:
     ends: Ints
     events: Ints
     successes: Ints
+    negatives: Ints
 
     def __len__(self) -> int:
         return len(self.users)
@@ -69,19 +71,27 @@ def sessions(log: EventLog, actions: ActionsConfig, gap_ms: int = SESSION_GAP_MS
 
     Args:
         log: all events; sorted by (user, time).
-        actions: which event types are a success.
+        actions: which event types are a success, and which are negative.
         gap_ms: a longer pause starts a new session.
     """
     if not len(log):
         empty = np.empty(0, np.int64)
-        return Sessions(empty, empty, empty, empty, empty)
+        return Sessions(empty, empty, empty, empty, empty, empty)
     session_E = session_of_event(log, gap_ms)
     starts = np.flatnonzero(np.diff(session_E, prepend=-1))
     ends = np.append(starts[1:], len(log)) - 1
-    success_E = np.isin(log.actions, [actions.code(name) for name in actions.successes])
-    counted = np.add.reduceat(success_E.astype(np.int64), starts)
+
+    def counted(names: tuple[str, ...]) -> Ints:
+        wanted_E = np.isin(log.actions, [actions.code(name) for name in names])
+        return np.asarray(np.add.reduceat(wanted_E.astype(np.int64), starts))
+
     return Sessions(
-        log.user_of_event[starts], log.times[starts], log.times[ends], ends - starts + 1, counted
+        log.user_of_event[starts],
+        log.times[starts],
+        log.times[ends],
+        ends - starts + 1,
+        counted(actions.successes),
+        counted(actions.negative),
     )
 
 

@@ -140,3 +140,21 @@ def test_models_trained_on_what_they_showed_narrow_what_is_shown() -> None:
     assert [each.gini for each in found] == sorted(each.gini for each in found)
     assert found[-1].gini > 0.6
     assert found[-1].diversity < found[0].diversity
+
+
+def test_dislikes_are_of_what_was_not_clicked_and_tell_of_displeasure() -> None:
+    world = _world(800, dislike_threshold=0.2)
+    other = copy.deepcopy(world)
+    other.habits = Habits()
+    journal = world.run([_taste(world, 0.0)], 28, seed=1)
+    assert not (journal.disliked & journal.clicked).any()
+    assert (journal.bought <= journal.clicked).all()
+    assert journal.dislikes.sum() == journal.disliked.sum() > 500
+    visits = journal.visited.sum(axis=0)
+    often = visits > 5
+    rate = journal.dislikes.sum(axis=0)[often] / visits[often]
+    assert np.corrcoef(rate, journal.satisfaction[-1][often])[0, 1] < -0.2
+    # They are a sign, not a cause: with fewer of them everything else is the same.
+    calm = other.run([_taste(other, 0.0)], 28, seed=1)
+    assert calm.dislikes.sum() < journal.dislikes.sum()
+    assert (calm.clicked == journal.clicked).all()

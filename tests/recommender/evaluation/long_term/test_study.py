@@ -22,6 +22,7 @@ def test_variety_pays_in_the_long_run(done: Study) -> None:
     assert paths[VARIED].satisfaction[-1] > paths[SAME].satisfaction[-1] + 0.03
     assert paths[VARIED].visits[-1] > paths[SAME].visits[-1]
     assert paths[VARIED].retention[-1] > paths[SAME].retention[-1]
+    assert sum(paths[VARIED].dislike_rate) < sum(paths[SAME].dislike_rate)
     assert all(len(path.click_rate) == 12 for path in done.policies)
 
 
@@ -68,6 +69,6 @@ def test_it_fits_a_phone_and_a_desk(done: Study, width: int, tmp_path: Path) -> 
         page.on("console", lambda message: problems.append(message.text))
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.locator("svg").count() == 9
+        assert page.locator("svg").count() == 10
         assert problems == []
         browser.close()

@@ -40,6 +40,22 @@ def test_counts_by_hand() -> None:
     assert found.value == (None, None, None)
 
 
+def test_negative_feedback_is_told_by_cohort_and_is_no_success() -> None:
+    actions = ActionsConfig(types=("return", "view", "buy"), negative=("return",))
+    rows = [(0, 0, 3), (0, 1, 1), (1, 0, 2), (2, 10, 3), (2, 20, 3), (3, 11, 1)]
+    found = view(log_of(rows), actions)
+    assert found is not None
+    assert found.negative == pytest.approx(2 / 6, abs=1e-8)
+    assert found.conversion == pytest.approx(4 / 6)
+    assert [cohort.negative for cohort in found.cohorts] == [
+        pytest.approx(1 / 3, abs=1e-8),
+        pytest.approx(1 / 3, abs=1e-8),
+    ]
+    plain = view(log_of(rows), ActionsConfig(types=("return", "view", "buy")))
+    assert plain is not None
+    assert (plain.negative, plain.conversion) == (None, 1.0)
+
+
 def test_a_log_of_a_day_or_of_nothing_has_no_long_term() -> None:
     assert view(log_of([(0, 0, 1), (0, 1, 1)]), ACTIONS) is None
     empty = log_of([(0, 0, 1)]).where(np.array([False]))
