@@ -50,6 +50,11 @@ def running(name: str, config: str, run_id: str) -> Iterator[Step]:
     Raises:
         SystemExit: with the message of a `UserError`; the process ends without a stack trace.
     """
+    if "[[" in run_id:
+        raise SystemExit(
+            f"{name}: this backend does not fill in {run_id!r} for recurring runs\n"
+            "  → let a CronJob call `ostinato submit` instead of `ostinato schedule apply`"
+        )
     started, cpu = time.time(), time.process_time()
     tree = Config.from_json(config)
     step = Step(name, tree, tree.paths.run(run_id))

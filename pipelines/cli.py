@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipelines.backend.app import schedule, submit
 from pipelines.features.app import app as features
 from pipelines.options import (
     DEFAULT,
@@ -39,6 +40,8 @@ app = typer.Typer(
 
 app.add_typer(features, name="features")
 app.add_typer(stream, name="stream")
+app.add_typer(schedule, name="schedule")
+app.command()(submit)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from recommender.config.actions import ActionsConfig
+from recommender.config.backend import BackendConfig
 from recommender.config.evaluation import EvaluationConfig
 from recommender.config.features import FeaturesConfig
 from recommender.config.model import ModelConfig
@@ -67,6 +68,9 @@ class Config(Section):
     rollout: RolloutConfig = RolloutConfig()
     """The canary."""
 
+    backend: BackendConfig = BackendConfig()
+    """The Kubeflow Pipelines backend that runs are sent to."""
+
     @property
     def paths(self) -> Workspace:
         """The folders of this data set's state, absolute."""
@@ -119,18 +123,28 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
-    for key, value in (overrides or {}).items():
+    tree = with_settings(tree, overrides or {}, str(path))
+    return parse(tree, str(path))
+
+
+def with_settings(tree: Any, settings: dict[str, Any], where: str) -> Any:
+    """Set values by dotted key (`{"training.epochs": 2}`) in a plain tree, in place.
+
+    Raises:
+        ConfigError: a key leads through something that is no mapping.
+    """
+    for key, value in settings.items():
         node = tree
         *parents, leaf = key.split(".")
         for parent in parents:
             node = node.setdefault(parent, {}) if isinstance(node, dict) else None
         if not isinstance(node, dict):
             raise ConfigError(
-                f"{path}: {key} can't be set, {key.rpartition('.')[0] or 'the file'} "
+                f"{where}: {key} can't be set, {key.rpartition('.')[0] or 'the file'} "
                 "is not a mapping of keys to values"
             )
         node[leaf] = value
-    return parse(tree, str(path))
+    return tree
 
 
 def _path(location: tuple[int | str, ...]) -> str:

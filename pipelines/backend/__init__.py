@@ -1,0 +1,1 @@
+"""Runs on a Kubeflow Pipelines backend: submitted once, followed to their end, scheduled."""

@@ -1,0 +1,89 @@
+"""The compiled pipeline on the backend: uploaded once per version of the code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.backend.calls import ConflictError
+from pipelines.backend.connection import Backend
+from pipelines.backend.identity import code_version
+from pipelines.backend.listing import everything, named
+from pipelines.compile import COMPILED
+
+
+@dataclass(frozen=True)
+class PipelineVersion:
+    """Ids of the backend."""
+
+    pipeline_id: str
+    version_id: str
+
+
+def ensure_version(backend: Backend, package: Path = COMPILED) -> PipelineVersion:
+    """Return the version that this code is, uploading it unless it is there.
+
+    Raises:
+        BackendError: the backend refuses or can't be reached.
+    """
+    pipeline_id = backend.calls("find or upload the pipeline", lambda: _pipeline(backend, package))
+    name = f"{backend.config.pipeline}-{code_version(package)}"
+    version_id = backend.calls(
+        "find or upload the pipeline's version",
+        lambda: _version(backend, pipeline_id, name, package),
+    )
+    return PipelineVersion(pipeline_id, version_id)
+
+
+def _pipeline(backend: Backend, package: Path) -> str:
+    def found() -> str | None:
+        listed = everything(
+            lambda **page: backend.client._pipelines_api.pipeline_service_list_pipelines(
+                namespace=backend.namespace, filter=named(backend.config.pipeline), **page
+            ),
+            "pipelines",
+        )
+        return str(listed[0].pipeline_id) if listed else None
+
+    if known := found():
+        return known
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a link
+            uploaded: Any = backend.client.upload_pipeline(
+                str(package), backend.config.pipeline, namespace=backend.namespace
+            )
+    except Exception as error:
+        # Somebody else uploaded it in the same moment.
+        if getattr(error, "status", None) == 409 and (known := found()):
+            return known
+        raise
+    return str(uploaded.pipeline_id)
+
+
+def _version(backend: Backend, pipeline_id: str, name: str, package: Path) -> str:
+    def found() -> str | None:
+        listed = everything(
+            lambda **page: backend.client._pipelines_api.pipeline_service_list_pipeline_versions(
+                pipeline_id=pipeline_id, filter=named(name), **page
+            ),
+            "pipeline_versions",
+        )
+        return str(listed[0].pipeline_version_id) if listed else None
+
+    if known := found():
+        return known
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            uploaded: Any = backend.client.upload_pipeline_version(
+                str(package), name, pipeline_id=pipeline_id
+            )
+    except Exception as error:
+        if getattr(error, "status", None) == 409:
+            if known := found():
+                return known
+            raise ConflictError(f"{name} is taken, yet not listed") from error
+        raise
+    return str(uploaded.pipeline_version_id)
