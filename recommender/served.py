@@ -7,7 +7,7 @@
 Times are UTC milliseconds; users are pseudonyms. Files may hold a row twice (whoever writes them
 tries again): what reads them goes through `distinct_served` and `distinct_feedback`.
 
-Shape letters: N served rows.
+Shape letters: N served rows, F rows of feedback.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def joined(
     told = distinct_feedback(feedback)
     if successes is None:
         successes = sorted(pc.unique(told["action"]).to_pylist())
-    rows = _rows_of(shown, told)
+    rows = rows_of(shown, told)
     delay = _ms(told["time"]) - np.where(rows >= 0, _ms(shown["time"])[rows], 0)
     counts = (rows >= 0) & (delay >= 0) & (delay <= attribution_ms)
     told, rows = told.filter(pa.array(counts)), rows[counts]
@@ -145,8 +145,13 @@ def _firsts(table: pa.Table, keys: list[str]) -> pa.Table:
     return table if len(kept) == len(table) else table.take(kept.sort())
 
 
-def _rows_of(shown: pa.Table, told: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the served row that each feedback is about, -1 where there is none."""
+def rows_of(shown: pa.Table, told: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the served row that each feedback is about, -1 where there is none, (F,).
+
+    Args:
+        shown: as `SERVED`, N rows.
+        told: as `FEEDBACK`, F rows.
+    """
     keys = ["request_id", "item_id"]
     places = shown.select(keys).append_column("_row", pa.array(np.arange(len(shown))))
     # A list that shows an item twice: its first place.

@@ -26,9 +26,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recommender.config.served_log import ServedLogConfig
 from recommender.errors import StorageError
 from recommender.served import FEEDBACK, SERVED, distinct_feedback, distinct_served
 from recommender.storage import Entry, Store, is_s3, open_store
+from recommender.workspace import Workspace
 
 Rows = Callable[[pa.Table], pa.Array]
 _TRIES = 20
@@ -195,6 +197,16 @@ class ServedStore:
         store.write_bytes(name, sink.getvalue())
         if not is_s3(store.location):
             _keep_names(Path(store.location) / day, Path(store.location))
+
+
+def store_of(config: ServedLogConfig, paths: Workspace) -> ServedStore:
+    """Return where a configuration's Parquet files lie.
+
+    Args:
+        config: of the log.
+        paths: the workspace; holds them unless the config names another place.
+    """
+    return ServedStore(config.location or paths.root)
 
 
 class _GoneError(Exception):

@@ -9,6 +9,7 @@ from feature_repo.stream.opening import landing_of
 from feature_repo.stream.union import with_landed
 from recommender.config import Config
 from recommender.sources.content import content_hash
+from recommender.sources.shown import shown_events
 from recommender.sources.versions import Streamed, hand_over, ingest
 from recommender.tables import Tables
 
@@ -28,7 +29,7 @@ def run(config: str, run_id: str, data: str) -> str:
         SystemExit: the source or its mapping is wrong, or can't be reached; nothing was changed.
     """
     with running("ingest", config, run_id) as step:
-        version = ingest(step.config, _streamed(step.config))
+        version = ingest(step.config, _since_the_source(step.config))
         hand_over(version, Path(data))
         report = version.report
         step.summary |= {
@@ -48,6 +49,16 @@ def run(config: str, run_id: str, data: str) -> str:
             "files": [{"name": f.name, "bytes": f.size} for f in report.files],
         }
         return version.name
+
+
+def _since_the_source(config: Config) -> Streamed | None:
+    """Return what came since the source was written: streamed events, then served lists.
+
+    In this order: a click that came both ways keeps its place and propensity, and whoever only the
+    stream has seen is known by then.
+    """
+    parts = [part for part in (_streamed(config), shown_events(config)) if part is not None]
+    return Streamed.together(parts) if parts else None
 
 
 def _streamed(config: Config) -> Streamed | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,21 @@ class Streamed:
 
     digest: str
     add: Callable[[Tables], tuple[Tables, str]]
+
+    @classmethod
+    def together(cls, parts: Sequence[Streamed]) -> Streamed:
+        """Return several of these as one, added in their order."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def add(tables: Tables) -> tuple[Tables, str]:
+            said = []
+            for part in parts:
+                tables, told = part.add(tables)
+                said.append(told)
+            return tables, "; ".join(said)
+
+        return cls(" ".join(part.digest for part in parts), add)
 
 
 def ingest(config: Config, streamed: Streamed | None = None) -> DataVersion:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from recommender.config.served_log import ServedLogConfig
 from recommender.errors import StorageError
-from recommender.served_store import ServedStore
+from recommender.served_store import ServedStore, store_of
 from recommender.workspace import Workspace
 from serving.feedback.report import Feedback, feedback_event, feedback_table
 from serving.served_log.served_list import ServedList, cloud_event, table
@@ -122,11 +122,6 @@ class HttpSink:
             raise StorageError(f"the sink of served lists does not take them: {said}") from error
 
 
-def open_store_of(config: ServedLogConfig, paths: Workspace) -> ServedStore:
-    """Return where a configuration's Parquet files lie."""
-    return ServedStore(config.location or paths.root)
-
-
 def open_sink(config: ServedLogConfig, paths: Workspace) -> Sink | None:
     """Return the configured sink; None where nothing is logged.
 
@@ -141,4 +136,4 @@ def open_sink(config: ServedLogConfig, paths: Workspace) -> Sink | None:
         return None
     if config.sink == "http":
         return HttpSink(config.url, config.timeout_s, os.environ.get(TOKEN_VARIABLE, "").strip())
-    return ParquetSink(open_store_of(config, paths))
+    return ParquetSink(store_of(config, paths))
