@@ -1,0 +1,19 @@
+output "name" {
+  description = "Of the cluster."
+  value       = aws_eks_cluster.this.name
+}
+
+output "oidc_arn" {
+  description = "Of the identity provider that service accounts are told by."
+  value       = aws_iam_openid_connect_provider.this.arn
+}
+
+output "oidc_issuer" {
+  description = "Its issuer, without https://."
+  value       = replace(aws_eks_cluster.this.identity[0].oidc[0].issuer, "https://", "")
+}
+
+output "node_security_group_id" {
+  description = "Of the nodes: what may speak to the online store."
+  value       = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
+}

@@ -1,0 +1,92 @@
+# A role per step, which only that step's service account can take on. What a step may do follows
+# from which buckets it reads and which it writes; nothing may change another step's things.
+
+locals {
+  # r: read, w: read and write (no deleting: buckets are versioned, and `forget` alone expunges).
+  steps = {
+    ingest      = { data = "w" }
+    validate    = { data = "w", artifacts = "w" }
+    materialize = { data = "r", features = "w", artifacts = "w" }
+    train       = { data = "r", artifacts = "w" }
+    evaluate    = { data = "r", artifacts = "w", registry = "r", logs = "r" }
+    register    = { artifacts = "r", registry = "w" }
+    deploy      = { artifacts = "r", registry = "w", logs = "r" }
+    serve       = { registry = "r", logs = "w" }
+    forget      = { data = "x", features = "x", artifacts = "x", registry = "x", logs = "x" }
+  }
+
+  verbs = {
+    r = ["s3:GetObject"]
+    w = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    x = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:GetObjectVersion", "s3:DeleteObjectVersion"]
+  }
+}
+
+data "aws_iam_policy_document" "trust" {
+  for_each = local.steps
+
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+
+    principals {
+      type        = "Federated"
+      identifiers = [var.oidc_arn]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "${var.oidc_issuer}:sub"
+      values   = ["system:serviceaccount:${var.namespace}:${each.key}"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "${var.oidc_issuer}:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "step" {
+  for_each = local.steps
+
+  statement {
+    sid       = "List"
+    actions   = concat(["s3:ListBucket"], each.key == "forget" ? ["s3:ListBucketVersions"] : [])
+    resources = [for kind in keys(each.value) : var.bucket_arns[kind]]
+  }
+
+  dynamic "statement" {
+    for_each = each.value
+
+    content {
+      sid       = title(statement.key)
+      actions   = local.verbs[statement.value]
+      resources = ["${var.bucket_arns[statement.key]}/*"]
+    }
+  }
+
+  statement {
+    sid = "Key"
+    actions = concat(
+      ["kms:Decrypt"],
+      anytrue([for verb in values(each.value) : verb != "r"]) ? ["kms:GenerateDataKey"] : [],
+    )
+    resources = [var.kms_key_arn]
+  }
+}
+
+resource "aws_iam_role" "step" {
+  for_each = local.steps
+
+  name                 = "${var.name}-${each.key}"
+  assume_role_policy   = data.aws_iam_policy_document.trust[each.key].json
+  max_session_duration = 43200
+}
+
+resource "aws_iam_role_policy" "step" {
+  for_each = local.steps
+
+  role   = aws_iam_role.step[each.key].id
+  policy = data.aws_iam_policy_document.step[each.key].json
+}

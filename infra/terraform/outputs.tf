@@ -1,0 +1,24 @@
+output "cluster_name" {
+  description = "For `aws eks update-kubeconfig --name …`."
+  value       = module.cluster.name
+}
+
+output "buckets" {
+  description = "Bucket names by what they hold."
+  value       = module.storage.bucket_names
+}
+
+output "roles" {
+  description = "IAM role of each step, for the annotation eks.amazonaws.com/role-arn of its service account."
+  value       = module.identity.role_arns
+}
+
+output "image_repositories" {
+  description = "ECR repository of each image."
+  value       = module.images.repository_urls
+}
+
+output "redis_endpoint" {
+  description = "host:port of the online store's primary; TLS only."
+  value       = module.online_store.endpoint
+}
