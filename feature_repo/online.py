@@ -157,6 +157,10 @@ class OnlineFeatures:
         """Return the ids of all users who have a history, sorted."""
         return sorted(set(self._store.ids("user_sequence")))
 
+    def item_ids(self) -> list[str]:
+        """Return the ids of all items of which something is said, sorted."""
+        return sorted(set(self._store.ids("item_text")))
+
     def rows(
         self, view: str, key: str, ids: Iterable[str], features: Sequence[str] | None = None
     ) -> list[dict[str, Any] | None]:

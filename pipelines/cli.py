@@ -74,26 +74,40 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="How many items.", min=1, max=1000)] = 10,
     config: ConfigPath = DEFAULT,
     workspace: WorkspacePath = None,
+    candidates: Annotated[
+        list[str] | None,
+        typer.Option("--candidates", help="An item id to put in order; may be given often."),
+    ] = None,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Only items in this category, or in any of those given."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which past events drove each item.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the served endpoint what to recommend to a user.
 
     The history comes from the Feast online store, inside the endpoint.
     """
+    from pipelines.answers import show
     from serving.endpoint import ask
 
-    answer = ask(config_of(config, workspace), user, k)
+    # All candidates are put in order, however many they are.
+    count = len(candidates) if candidates else k
+    answer = ask(
+        config_of(config, workspace),
+        user,
+        count,
+        candidates=candidates or (),
+        categories=category or (),
+        explain=explain,
+    )
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
         return
-    screen = console()
-    origin = f"from {answer['history']} events of history"
-    if answer.get("fallback"):
-        origin = f"fallback: {answer['fallback']}"
-    screen.print(f"[bold]{user}[/], {origin}, model {answer['model_version']}", highlight=False)
-    for rank, item in enumerate(answer["items"], 1):
-        title = item.get("title") or item["item_id"]
-        screen.print(f"{rank:3}. {item['score']:8.3f}  {title}", highlight=False)
+    show(answer, user, console())
 
 
 @app.command()

@@ -63,9 +63,13 @@ def ask(
     k: int = 10,
     *,
     exclude: Sequence[str] = (),
+    candidates: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    surface: str | None = None,
     history: Sequence[dict[str, Any]] | None = None,
     time: int | None = None,
     lane: str = LIVE,
+    explain: bool = False,
 ) -> dict[str, Any]:
     """Ask the endpoint for recommendations.
 
@@ -74,21 +78,32 @@ def ask(
         user_id: whose history is read; None with an explicit history.
         k: how many items.
         exclude: item ids that shall not be recommended.
+        candidates: item ids to put in order, instead of recommending from all.
+        categories: only items in any of these; none given: all.
+        surface: where the list is shown.
         history: events (`item_id`, `action`, `time`, `value`) to use instead of the store's.
         time: moment of asking, UTC milliseconds; None: now.
         lane: `live` or `rehearsal`.
+        explain: whether each item comes with its reasons.
 
     Returns:
-        `items` (`item_id`, `title`, `score`; the best first), `model_version`, `history`,
-        `dropped`, `fallback`, and `user_id` if one was given.
+        `items` (`item_id`, `title`, `score`, `tasks`; the best first), `model_version`,
+        `request_id`, `history`, `dropped`, `fallback`, `basis`, and `user_id` if one was given;
+        docs/serving.md tells of all.
 
     Raises:
         ServingError: nothing is served, or the request was refused.
     """
     given: dict[str, Any] = {"user_id": user_id, "k": k, "exclude": list(exclude) or None}
-    given |= {"history": None if history is None else list(history), "time": time}
+    given |= {"candidates": list(candidates) or None, "categories": list(categories) or None}
+    given |= {
+        "surface": surface,
+        "history": None if history is None else list(history),
+        "time": time,
+    }
     instance = {key: value for key, value in given.items() if value is not None}
-    url = f"{_url(config)}/v1/models/{config.serving.name}:predict"
+    verb = "explain" if explain else "predict"
+    url = f"{_url(config)}/v1/models/{config.serving.name}:{verb}"
     try:
         answer = httpx.post(
             url,
@@ -104,7 +119,7 @@ def ask(
         reason = told.get("error", told) if isinstance(told, dict) else told
         hint = _how(config) if answer.status_code in (502, 503) else ""
         raise ServingError(f"the endpoint refused the request: {reason}", hint)
-    prediction: dict[str, Any] = told["predictions"][0]
+    prediction: dict[str, Any] = told["explanations" if explain else "predictions"][0]
     return prediction
 
 

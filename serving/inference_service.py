@@ -134,6 +134,7 @@ def _container(config: Config, version: str, project: str, image: str) -> Any:
             *("--model", "/mnt/models", "--version", version, "--name", name),
             *("--workspace", _WORKSPACE, "--project", project),
             *("--read-deadline-s", str(config.serving.read_deadline_s)),
+            *("--refresh-s", str(config.serving.refresh_s)),
             *(["--freshness", limits.model_dump_json()] if limits.limited else []),
             *("--host", "0.0.0.0"),  # noqa: S104 a pod's own network
             *("--port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),

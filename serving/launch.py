@@ -47,6 +47,7 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
         *("--model", str(folder), "--version", version, "--name", serving.name),
         *("--workspace", str(paths.root), "--project", project),
         *("--read-deadline-s", str(serving.read_deadline_s)),
+        *("--refresh-s", str(serving.refresh_s)),
     ]
     limits = limits_of(config, project)
     if limits.limited:
@@ -71,7 +72,8 @@ def router(config: Config) -> Server:
     """
     paths, serving = config.paths, config.serving
     file, port = routes_path(paths), serving.port
-    command = Command(ROUTER, "router", "serving.router", ["--routes", str(file)], "/healthz")
+    arguments = ["--routes", str(file), "--keys", str(paths.keys)]
+    command = Command(ROUTER, "router", "serving.router", arguments, "/healthz")
     with _alone(paths):
         if server := _found(paths, command):
             return server

@@ -17,11 +17,14 @@ from kserve.errors import InvalidInput
 from recommender.artifact import Model
 from recommender.errors import ArtifactError
 from recommender.registry.signing import verify
-from serving import open_inference, told
+from serving import explaining, open_inference, told
 from serving.ask import Ask, InvalidAskError, parse
 from serving.finding import Finder, Reader
-from serving.ranking import Answer, Ranker
+from serving.items import Items
+from serving.ranking import Answer, Found, Ranker
+from serving.refresh import Refresher
 from serving.request_ids import RandomIds, RequestIds
+from serving.shelf import Shelf
 
 logger = logging.getLogger("ostinato.predictor")
 
@@ -40,6 +43,9 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         reader: of histories and profiles.
         deadline_s: longest wait for what the feature store knows of whoever asks.
         request_ids: names of the answers.
+        items: of the feature store; without them the catalogue stays as it was signed, and no
+            category is known.
+        refresh_s: between two looks for new items.
     """
 
     def __init__(
@@ -52,6 +58,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         deadline_s: float,
         *,
         request_ids: RequestIds | None = None,
+        items: Items | None = None,
+        refresh_s: float = 60.0,
     ) -> None:
         super().__init__(name)
         self.version = version or ""
@@ -60,7 +68,12 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         self._reader = reader
         self._finder = Finder(reader, deadline_s)
         self._request_ids = request_ids or RandomIds()
+        self._items = items
+        self._refresh_s = refresh_s
+        self._refresher: Refresher | None = None
         self._ranker: Ranker
+        # One thread: explanations wait for each other rather than keep recommendations waiting.
+        self._explaining = ThreadPoolExecutor(1, "explain")
         self._compute = ThreadPoolExecutor(_WORKERS, "compute")
 
     def load(self) -> bool:
@@ -85,9 +98,18 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
             # Two threads of torch under load were ten times slower than one.
             torch.set_num_threads(1)
         self._ranker.warm_up()
+        if self._items is not None:
+            self._refresher = Refresher(model, self._items, self._refresh_s, self._take)
+            self._refresher.start()
         self.ready = True
         logger.info("model %s is ready", self.version)
         return self.ready
+
+    def stop(self) -> None:
+        """Be ready no more, and look for new items no more."""
+        super().stop()
+        if self._refresher is not None:
+            self._refresher.stop()
 
     def start(self) -> None:
         """Do nothing: the default would call a model ready that was never loaded."""
@@ -122,6 +144,39 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         ]
         return {"predictions": predictions}
 
+    async def explain(self, payload: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """Recommend, and say why: the past events behind each item, with weights that add up.
+
+        Args:
+            payload: a V1 body, as for `predict`.
+            headers: of the request; not read.
+
+        Raises:
+            InvalidInput: the request is wrong, or asks for too much (HTTP 400).
+        """
+        del headers
+        try:
+            asks = parse(payload)
+            explaining.check(asks)
+        except InvalidAskError as error:
+            raise InvalidInput(str(error)) from None
+        found = await asyncio.gather(*(self._finder.found(ask) for ask in asks))
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._explaining, self._explained, asks, found)
+        return {"explanations": await work}
+
+    def _explained(self, asks: list[Ask], found: Sequence[Found]) -> list[dict[str, Any]]:
+        ranker = self._ranker  # one and the same, also if another takes its place meanwhile
+        explained = []
+        for ask, known in zip(asks, found, strict=True):
+            (answer,) = ranker.answer([ask], [known])
+            request_id = self._request_ids.make(ask, self.version)
+            prediction = told.prediction(ask, answer, request_id, self.version)
+            why = explaining.reasons(ranker, ask, known, answer)
+            prediction["items"] = [a | b for a, b in zip(prediction["items"], why, strict=True)]
+            explained.append(prediction)
+        return explained
+
     def get_input_types(self) -> list[dict[str, Any]]:
         """Return the tensors of a V2 request."""
         return open_inference.INPUTS
@@ -129,6 +184,12 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
     def get_output_types(self) -> list[dict[str, Any]]:
         """Return the tensors of a V2 response."""
         return open_inference.outputs(self._ranker.tasks)
+
+    def _take(self, model: Model, shelf: Shelf) -> None:
+        """Serve a model with more items from now on; requests under way end with the old one."""
+        ranker = Ranker(model, shelf)
+        ranker.warm_up()
+        self._ranker = ranker
 
     async def _answer(self, asks: Sequence[Ask]) -> list[Answer]:
         found = await asyncio.gather(*(self._finder.found(ask) for ask in asks))

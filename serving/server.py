@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _predictor(given: argparse.Namespace) -> Predictor:
     from serving.history import StoreHistories
+    from serving.items import StoreItems
     from serving.predictor import Predictor
 
     paths = Workspace(given.workspace.absolute())
@@ -71,6 +72,8 @@ def _predictor(given: argparse.Namespace) -> Predictor:
         paths.keys,
         StoreHistories(paths, given.project, given.read_deadline_s),
         given.read_deadline_s,
+        items=StoreItems(paths, given.project),
+        refresh_s=given.refresh_s,
     )
 
 
@@ -87,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="for HTTP")
     parser.add_argument("--grpc-port", type=int, help="for gRPC; without it there is none")
     parser.add_argument("--read-deadline-s", type=float, default=0.5, help="wait for a history")
+    parser.add_argument("--refresh-s", type=float, default=60.0, help="look for new items")
     parser.add_argument(
         "--freshness", default="{}", help="limits as JSON (`features.freshness`); default: none"
     )

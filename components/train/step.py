@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from components.boundary import Step, running
+from recommender.baselines.cold_users import fit_cold_users
 from recommender.config import Config
 from recommender.features.dataset import Dataset
 from recommender.features.freshness import must_be_fresh, read_of_dataset
@@ -39,7 +41,9 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         trained = []
         for place, fold in enumerate(data.folds):
             label = "train" if len(data.folds) == 1 else f"train {place + 1}/{len(data.folds)}"
+            cold = fit_cold_users(data, fold, step.config)
             one = train(data, fold, step.config, label)
+            one = replace(one, model=replace(one.model, cold=cold))
             last = place == len(data.folds) - 1
             one.model.save(folder / "candidate" if last else folder / "folds" / str(place))
             trained.append(one)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from recommender.config.exploration import ExplorationConfig
@@ -28,6 +30,17 @@ class ServingConfig(Section):
 
     read_deadline_s: float = Field(0.5, gt=0)
     """Longest wait for a user's history; after that the answer is made without it, and says so."""
+
+    refresh_s: float = Field(60.0, gt=0)
+    """How often the feature store is asked for new items and for the categories of all. An item
+    that came after a model was trained can be recommended from its text after one such round."""
+
+    cold_users: Literal["model", "popular", "trend", "profile"] = "popular"
+    """What people without a history are shown: `model`: what the model makes of no history;
+    `popular`: what was taken most often; `trend`: what is forecast to be taken most; `profile`:
+    `popular`, by the attributes of `evaluation.slices.attributes`. It becomes part of a model when
+    that is trained, and is judged with it. On MovieLens the model's own answer was 68 % worse than
+    `popular` (docs/benchmarks.md)."""
 
     cpu: str = Field("1", pattern=r"^[0-9]+(\.[0-9]+)?m?$")
     """CPU request of a model server on a cluster, as Kubernetes writes it."""

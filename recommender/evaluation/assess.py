@@ -34,6 +34,7 @@ from recommender.evaluation.evidence import (
 from recommender.evaluation.find import find
 from recommender.evaluation.freeze import freeze
 from recommender.evaluation.frozen import EvaluationSet
+from recommender.evaluation.long_term.served_lists import Shown
 from recommender.evaluation.panel import Panel
 from recommender.evaluation.score import Ranker, Scored, score
 from recommender.features.dataset import Dataset
@@ -80,6 +81,7 @@ def assess(
     run_id: str = "",
     candidate_version: str = "",
     champion: Champion | None = None,
+    shown: Shown | None = None,
 ) -> Assessment:
     """Measure everything.
 
@@ -92,6 +94,7 @@ def assess(
         candidate_version: content hash of the candidate, as the registry names it.
         champion: the model in production, if there is one. It is compared on the last fold
             only: it may have been trained on the earlier ones.
+        shown: lists that were served, if any were logged.
 
     Raises:
         EvaluationError: nobody can be tested, or models and folds don't belong together.
@@ -146,7 +149,7 @@ def assess(
         backtest=backtest(dataset.log, dataset.items, config, dataset.folds[-1].test_end)
         if settings.backtest
         else None,
-        findings=find(panels[0], dataset, candidates[-1], config),
+        findings=find(panels[0], dataset, candidates[-1], config, shown),
         forecast_popularity=panels[0].comparison(FORECAST, RECENT)
         if {FORECAST, RECENT} <= runs.keys()
         else None,

@@ -172,6 +172,7 @@ class EventLog:
         offsets: user u's events are `[offsets[u], offsets[u + 1])`, (U + 1,) int64.
         items, actions, times, values, event_ids: as in `Histories`, (E,).
         exposures: how each item came to be in front of the user, if the log carries that.
+        people: what is known of each user besides events, (U,), where somebody needs it.
     """
 
     users: tuple[str, ...]
@@ -182,6 +183,7 @@ class EventLog:
     values: NDArray[np.float32]
     event_ids: pa.Array | None = None
     exposures: Exposures | None = None
+    people: tuple[Mapping[str, str] | None, ...] | None = None
 
     @classmethod
     def build(
@@ -257,6 +259,7 @@ class EventLog:
             self.values[keep],
             None if self.event_ids is None else self.event_ids.filter(pa.array(keep)),
             None if self.exposures is None else self.exposures.where(keep),
+            self.people,
         )
 
     def of_types(self, names: Iterable[str], actions: ActionsConfig) -> EventLog:
@@ -296,6 +299,7 @@ class EventLog:
             offsets,
             np.asarray(times, np.int64),
             None if self.event_ids is None else self.event_ids.take(pa.array(rows)),
+            None if self.people is None else tuple(self.people[user] for user in users),
         )
 
     @cached_property

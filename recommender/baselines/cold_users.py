@@ -1,0 +1,85 @@
+"""The answer for people without a history, made of what lies before a cut.
+
+Shape letters: I items, G groups of people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from recommender.baselines.popularity import count
+from recommender.baselines.trend_popularity import TrendPopularity
+from recommender.cold_users import ColdUsers
+from recommender.config import Config
+from recommender.errors import ConfigError
+from recommender.features.dataset import Dataset
+from recommender.features.sequences import EventLog
+from recommender.scoring import Floats
+from recommender.split import Fold
+
+_MOST_GROUPS = 256
+
+
+def fit_cold_users(dataset: Dataset, fold: Fold, config: Config) -> ColdUsers | None:
+    """Make what `serving.cold_users` asks for of everything before the fold's test window.
+
+    Returns:
+        the answer; None where the model itself shall answer.
+
+    Raises:
+        ConfigError: it goes by profile, and the data set has no attributes of people.
+    """
+    kind = config.serving.cold_users
+    if kind == "model":
+        return None
+    size = len(dataset.catalogue)
+    if kind == "trend":
+        trend = TrendPopularity.ahead(dataset.log, dataset.items, config, fold.test_start)
+        return ColdUsers("trend", trend.weights()["counts"], (), np.empty((0, size), np.float32))
+    successes = dataset.log.of_types(config.actions.successes, config.actions)
+    known = successes.before(fold.test_start)
+    popular_I = count(known.items, size)
+    if kind == "popular":
+        return ColdUsers("popular", popular_I, (), np.empty((0, size), np.float32))
+    if dataset.attributes is None:
+        raise ConfigError(
+            "serving.cold_users is profile, but the data set has no attributes of people",
+            "name them in evaluation.slices.attributes, and run from materialize again",
+        )
+    return ColdUsers("popular", popular_I, *_groups(with_people(known, dataset.attributes), size))
+
+
+def with_people(log: EventLog, attributes: pa.Table | None) -> EventLog:
+    """Return a log that knows its people.
+
+    Args:
+        log: of pseudonyms.
+        attributes: of a `Dataset`: column `user` and one per attribute; None: nothing is known.
+    """
+    if attributes is None:
+        return log
+    known = {
+        str(row.pop("user")): {name: value for name, value in row.items() if value is not None}
+        for row in attributes.to_pylist()
+    }
+    return replace(log, people=tuple(known.get(user) for user in log.users))
+
+
+def _groups(log: EventLog, size: int) -> tuple[list[str], Floats]:
+    """Return the largest groups, and what they took, (G, I)."""
+    members: dict[str, list[int]] = {}
+    people: tuple[Mapping[str, str] | None, ...] = log.people or ()
+    for user, person in enumerate(people):
+        for name, value in (person or {}).items():
+            members.setdefault(f"{name}={value}", []).append(user)
+    # The smallest would be nearly everybody's answer anyway; memory is bounded.
+    names = sorted(members, key=lambda name: (-len(members[name]), name))[:_MOST_GROUPS]
+    counts_GI = np.zeros((len(names), size), np.float32)
+    for row, name in enumerate(names):
+        mine = np.isin(log.user_of_event, np.array(members[name]))
+        counts_GI[row] = count(log.items[mine], size)
+    return names, counts_GI

@@ -1,0 +1,134 @@
+"""A trained Transformer with another catalogue: with items it was not trained on, or with few.
+
+Shape letters: N new items, I items known so far, K some of them, V whitened text components,
+W width of the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.features.sequences import Catalogue
+from recommender.model.scorer import TransformerScorer
+from recommender.training.popularity import SMOOTHING
+
+Floats = NDArray[np.float32]
+
+_TEXT, _POPULARITY = "tower.text_IV", "popularity.popularity_IF"
+# What the model has learned of each item, or knows of it: nothing, for one that it never saw.
+_UNKNOWN = ("tower.id_ID", "tower.known_I", "popularity.known_I", "popularity.rest_I")
+_FIT = 1e-2
+"""Largest error of a whitening that was found again, in units of a component's deviation."""
+
+
+def part_of(scorer: TransformerScorer, rows_K: NDArray[np.int64]) -> TransformerScorer:
+    """Return the scorer of some items three times over: as they are, and in parts.
+
+    An item's score does not depend on which others there are, so the first K items have the scores
+    that they have in the whole catalogue.
+
+    Args:
+        scorer: trained.
+        rows_K: of its catalogue, different ones.
+
+    Returns:
+        a scorer of 4 K items: those asked for; then the same without their id part; then without
+        their text; then without both. The twins are there to stand in histories.
+    """
+    weights = dict(scorer.weights())
+    for name in (_TEXT, _POPULARITY, *_UNKNOWN):
+        mine = weights[name][rows_K]
+        nothing = np.zeros_like(mine)
+        twins = {"tower.known_I": (nothing, mine, nothing), _TEXT: (mine, nothing, nothing)}
+        weights[name] = np.concatenate([mine, *twins.get(name, (mine, mine, mine))])
+    ids = [scorer.catalogue.ids[row] for row in rows_K]
+    twins_ids = [f"{kind}:{item}" for kind in ("text", "id", "neither") for item in ids]
+    return scorer.restore(scorer.settings(), weights, Catalogue((*ids, *twins_ids)))
+
+
+class OtherTextError(ValueError):
+    """Vectors of items are not those that the model was trained on."""
+
+
+def extended(scorer: TransformerScorer, ids: Sequence[str], white_NV: Floats) -> TransformerScorer:
+    """Return the scorer with new items, which it knows by their text alone.
+
+    Everything about the items so far stays as it is, score for score.
+
+    Args:
+        scorer: trained.
+        ids: of the new items, N.
+        white_NV: their text, whitened as the model's (`whitening_of`); zeros without words.
+    """
+    weights = dict(scorer.weights())
+    count = len(ids)
+    weights[_TEXT] = np.concatenate([weights[_TEXT], white_NV.astype(np.float32)])
+    floor = np.full((count, weights[_POPULARITY].shape[1]), np.log(SMOOTHING), np.float32)
+    weights[_POPULARITY] = np.concatenate([weights[_POPULARITY], floor])
+    for name in _UNKNOWN:
+        nothing = np.zeros((count, *weights[name].shape[1:]), weights[name].dtype)
+        weights[name] = np.concatenate([weights[name], nothing])
+    return scorer.restore(scorer.settings(), weights, Catalogue((*scorer.catalogue.ids, *ids)))
+
+
+class Whitening:
+    """An affine map of text vectors.
+
+    Args:
+        matrix_WV: linear part.
+        offset_V: what zeros would become.
+    """
+
+    def __init__(self, matrix_WV: NDArray[Any], offset_V: NDArray[Any]) -> None:
+        self._matrix_WV = matrix_WV
+        self._offset_V = offset_V
+
+    @classmethod
+    def between(cls, text_KW: Floats, white_KV: Floats) -> Whitening:
+        """Return the map from one to the other, of least norm where several would do.
+
+        Raises:
+            OtherTextError: there is none.
+        """
+        worded_K = np.any(text_KW != 0, axis=1)
+        text_KW, white_KV = text_KW[worded_K].astype(np.float64), white_KV[worded_K]
+        if not len(text_KW):
+            raise OtherTextError("none of the items has a text vector")
+        mean_W = text_KW.mean(axis=0)
+        offset_V = white_KV.mean(axis=0, dtype=np.float64)
+        matrix_WV, *_ = np.linalg.lstsq(text_KW - mean_W, white_KV - offset_V, rcond=1e-5)
+        error = np.abs((text_KW - mean_W) @ matrix_WV + offset_V - white_KV).max()
+        if error > _FIT:
+            raise OtherTextError(
+                f"text vectors of the feature store are not those that the model was trained on: "
+                f"they differ by {error:.2g}"
+            )
+        return cls(matrix_WV, offset_V - mean_W @ matrix_WV)
+
+    def __call__(self, text_NW: Floats) -> Floats:
+        """Return vectors whitened, (N, V); zeros stay zeros."""
+        white_NV = text_NW.astype(np.float64) @ self._matrix_WV + self._offset_V
+        white_NV[~np.any(text_NW != 0, axis=1)] = 0
+        return np.asarray(white_NV, np.float32)
+
+
+def whitening_of(scorer: TransformerScorer, rows: NDArray[np.int64], text_KW: Floats) -> Whitening:
+    """Find the whitening of a model again, from items of which both sides are known.
+
+    Whitening is affine (`recommender.model.whitening`), so pairs of vectors before and after it
+    tell it; in directions in which no known item differs from another it is zero.
+
+    Args:
+        scorer: trained.
+        rows: of some items of its catalogue, K; all of them, or many more than W.
+        text_KW: their text vectors as the encoder made them.
+
+    Raises:
+        OtherTextError: no affine map leads from these vectors to the model's, so they are of
+            another encoder or of other texts.
+    """
+    return Whitening.between(text_KW, scorer.weights()[_TEXT][rows])
