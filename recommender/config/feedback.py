@@ -26,6 +26,10 @@ class FeedbackConfig(Section):
     clock_tolerance_s: float = Field(300.0, ge=0)
     """How far the clocks of those who tell clicks may be from this machine's."""
 
+    outbox: str = ""
+    """File of feedback that waits to be written, and of what was told already; default:
+    `feedback/outbox.db` in the workspace. Servers that share it count everything once at once."""
+
     stream_url: str = Field("", pattern=r"^(https?://\S+)?$")
     """The `/events` of `ostinato stream http`: feedback that names its user is sent on to it, so
     that it changes the user's next recommendation; default: it isn't. The token comes from

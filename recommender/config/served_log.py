@@ -39,6 +39,9 @@ class ServedLogConfig(Section):
     timeout_s: float = Field(5.0, gt=0)
     """Longest wait for one answer of `url`."""
 
+    lines: bool = True
+    """Whether the server writes a line of its own log per answer (JSON, users as pseudonyms)."""
+
     ingest: bool = True
     """Whether the next run adds what was shown, and what came of it, to its events. Turn it off
     where the source's own log holds them already."""

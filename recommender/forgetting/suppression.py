@@ -66,6 +66,10 @@ class Suppressions:
         current = self._current()
         return bool(current) and self._pseudonyms().of(user_id) in current
 
+    def holds(self, pseudonym: str) -> bool:
+        """Tell whether the user behind a pseudonym asked to be forgotten; see `is_suppressed`."""
+        return pseudonym in self._current()
+
     def since(self, user_id: str) -> str | None:
         """Return when a user was put on the list (UTC, ISO 8601), or None."""
         current = self._current()

@@ -45,6 +45,8 @@ class Outbox:
         """
         self._closing.set()
         self._thread.join(wait_s)
+        if not self._thread.is_alive():
+            self._sink.close()
 
     def _run(self) -> None:
         pause = self._every_s

@@ -70,6 +70,19 @@ class ParquetSink:
         """Do nothing: no file is held open."""
 
 
+class Nowhere:
+    """Takes everything and keeps nothing."""
+
+    def served(self, lists: Sequence[ServedList]) -> None:
+        """Forget served lists."""
+
+    def feedback(self, told: Sequence[Feedback]) -> None:
+        """Forget feedback."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class HttpSink:
     """CloudEvents, one structured JSON event per POST, as brokers and KServe's logger take them.
 
