@@ -14,6 +14,7 @@ from recommender.config import Config
 from recommender.workspace import Workspace
 from serving import processes, routes
 from serving.freshness import limits_of, require_fresh
+from serving.observing import Observing
 from serving.ports import can_bind
 from serving.processes import Command, Server
 
@@ -49,6 +50,7 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
         *("--read-deadline-s", str(serving.read_deadline_s)),
         *("--refresh-s", str(serving.refresh_s)),
     ]
+    arguments += ["--observing", Observing.of(config).model_dump_json()]
     limits = limits_of(config, project)
     if limits.limited:
         arguments += ["--freshness", limits.model_dump_json()]

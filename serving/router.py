@@ -5,14 +5,17 @@ up every change with the next request; requests that are under way end where the
 
 - A request goes to the lane `live`, or to `rehearsal` with the header `x-ostinato-lane`.
 - Within a lane the user decides (see `serving.split`).
-- In the live lane an arm that is down is passed over and counted. In the rehearsal lane its
-  failure is the answer, because it is what the canary's analysis must see.
+- In the live lane an arm that is down is passed over and counted; while a rollout splits the lane,
+  what was seen of each request's own arm is written down (`serving.observed`), its failure too. In
+  the rehearsal lane a failure is the answer, because it is what the canary's analysis must see.
+- A shadow gets copies of live requests, after they were answered (`serving.mirror`).
 - `x-ostinato-version` in the answer names the arm. `/healthz` and `/routes` are the router's own.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import logging
 import time
@@ -30,7 +33,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from recommender.errors import ServingError
+from recommender.privacy import Pseudonyms, pseudonyms
+from serving import mirror, observed
 from serving import routes as routes_file
+from serving.mirror import Copy, Mirror
+from serving.observed import Writer
 from serving.routes import LANES, LIVE, REHEARSAL, Arm, Routes
 from serving.split import ranked
 
@@ -87,10 +94,22 @@ class Proxy:
     Args:
         routes: where to.
         client: for all arms; its connections are kept.
+        seen: takes what was seen of live requests while a rollout splits them.
+        copies: sends copies to a shadow.
+        names: of users, in what is written down; None writes nothing down and copies nothing.
     """
 
-    def __init__(self, routes: RoutesFile, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        routes: RoutesFile,
+        client: httpx.AsyncClient,
+        seen: Writer,
+        copies: Mirror,
+        names: Pseudonyms | None,
+    ) -> None:
         self.routes = routes
+        self.copies = copies
+        self._seen, self._names = seen, names
         self.counts: dict[str, Counter[str]] = {lane: Counter() for lane in LANES}
         self._client = client
         self._avoid: dict[str, float] = {}
@@ -106,27 +125,102 @@ class Proxy:
 
     async def _live(self, request: Request, body: bytes, key: str) -> Response:
         """Try the arms until one answers; the routes may change under way."""
+        routes = self.routes.current()
+        own = next(iter(ranked([a for a in routes.live if a.weight > 0], routes.salt, key)), None)
         tried: set[str] = set()
         failure: Response | None = None
         while arm := self._next(tried, key):
             if tried:
                 self.counts[LIVE]["failovers"] += 1
+            elif own and arm.url != own.url:
+                self._note(routes, own, request, key, 0, 0.0, "did not answer a moment ago")
             tried.add(arm.url)
+            started = time.perf_counter()
             try:
                 response = await self._send(arm, LIVE, request, body)
             except httpx.TransportError as error:
                 self._down(arm, error)
                 failure = _unreachable(arm, error)
-                continue
-            if response.status_code != 503:
+                status, wrong = 0, _told(error)
+            else:
+                status = response.status_code
+                # What a client did wrong is no failure of the arm's; an unknown model is.
+                wrong = f"HTTP {status}" if status >= 500 or status == 404 else ""
+            latency = 1000 * (time.perf_counter() - started)
+            if own and arm.url == own.url:
+                self._note(routes, own, request, key, status, latency, wrong)
+            if status not in (0, 503):
+                self._copy(routes, arm, request, body, response, key, latency)
                 return response
-            failure = response
+            failure = failure if status == 0 else response
         self.counts[LIVE]["unanswered"] += 1
         return failure or _refuse(503, "nothing is served here yet; run the pipeline first")
 
+    def _note(
+        self,
+        routes: Routes,
+        arm: Arm,
+        request: Request,
+        key: str,
+        status: int,
+        latency_ms: float,
+        wrong: str,
+    ) -> None:
+        """Write down what a request's own arm made of it, while there are arms to compare."""
+        if self._names is None or len(routes.live) < 2 or request.method != "POST":
+            return
+        self._seen.add(
+            {
+                "request": uuid.uuid4().hex,
+                "user": self._names.of(key),
+                "time": int(time.time() * 1000),
+                "version": arm.version,
+                "percent": round(routes.canary_percent, 6),
+                "status": status,
+                "latency_ms": round(latency_ms, 3),
+                "error": wrong,
+            }
+        )
+
+    def _copy(
+        self,
+        routes: Routes,
+        arm: Arm,
+        request: Request,
+        body: bytes,
+        response: Response,
+        key: str,
+        latency_ms: float,
+    ) -> None:
+        """Let the shadow have a copy of a request that was answered well."""
+        shadow = routes.shadow
+        if (
+            shadow is None
+            or self._names is None
+            or request.method != "POST"
+            or response.status_code != 200
+            or arm.version == shadow.version
+            or not self.copies.wants(shadow, key)
+        ):
+            return
+        self.copies.offer(
+            Copy(
+                shadow=shadow,
+                path=_path(request),
+                headers=_passed(request.headers) | {LANE_HEADER: mirror.LANE},
+                body=body,
+                answer=bytes(response.body),
+                user=self._names.of(key),
+                request=uuid.uuid4().hex,
+                time=int(time.time() * 1000),
+                stable_ms=latency_ms,
+            )
+        )
+
     def _next(self, tried: set[str], key: str) -> Arm | None:
         routes = self.routes.current()
-        left = [arm for arm in routes.live if arm.url not in tried and arm.weight > 0]
+        # Arms without a weight come last: better an old answer than none.
+        left = [arm for arm in routes.live if arm.url not in tried]
         order = ranked(left, routes.salt, key)
         now = time.monotonic()
         # An arm that has just failed is the last resort, not the first.
@@ -150,9 +244,8 @@ class Proxy:
         count = self.counts[lane]
         count[f"{arm.version} requests"] += 1
         headers = _passed(request.headers) | {"accept-encoding": "identity"}
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         asked = self._client.build_request(
-            request.method, arm.url + path, content=body, headers=headers
+            request.method, arm.url + _path(request), content=body, headers=headers
         )
         try:
             try:
@@ -170,21 +263,34 @@ class Proxy:
         return Response(answer.content, answer.status_code, told)
 
 
-def application(path: Path) -> Starlette:
+def application(path: Path, keys: Path | None = None) -> Starlette:
     """Return the router as an ASGI application.
 
     Args:
         path: of `routes.json`.
+        keys: folder of the pseudonyms' key; without it, nothing is written down or copied.
     """
+    folder = observed.folder_of(path)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         limits = httpx.Limits(max_connections=256, keepalive_expiry=_IDLE_S)
         timeout = httpx.Timeout(_ANSWER_S, connect=_CONNECT_S)
         # `trust_env` would send loopback requests through a configured proxy.
-        async with httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client:
-            app.state.proxy = Proxy(RoutesFile(path), client)
+        seen, compared = Writer(folder / "live"), Writer(folder / "shadow")
+        async with (
+            httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client,
+            httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as other,
+        ):
+            copies = Mirror(other, compared)
+            names = pseudonyms(keys) if keys else None
+            app.state.proxy = Proxy(RoutesFile(path), client, seen, copies, names)
+            flushing = asyncio.create_task(_flush_often(seen, compared))
             yield
+            flushing.cancel()
+            await copies.close()
+            seen.flush()
+            compared.flush()
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "routes": str(path)})
@@ -196,7 +302,9 @@ def application(path: Path) -> Starlette:
             lane: {"arms": [vars(arm) for arm in now.lane(lane)], "counts": proxy.counts[lane]}
             for lane in LANES
         }
-        return JSONResponse({"lanes": lanes, "salt": now.salt, "error": proxy.routes.error})
+        shadow = {"arm": now.shadow and vars(now.shadow), "counts": proxy.copies.counts}
+        told = {"lanes": lanes, "shadow": shadow, "salt": now.salt}
+        return JSONResponse(told | {"error": proxy.routes.error})
 
     async def proxied(request: Request) -> Response:
         proxy: Proxy = request.app.state.proxy
@@ -207,6 +315,17 @@ def application(path: Path) -> Starlette:
     return Starlette(
         routes=[*own, Route("/{path:path}", proxied, methods=methods)], lifespan=lifespan
     )
+
+
+async def _flush_often(*writers: Writer) -> None:
+    while True:
+        await asyncio.sleep(observed.FLUSH_S)
+        for writer in writers:
+            writer.flush()
+
+
+def _path(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def _key(body: bytes, headers: Mapping[str, str]) -> str:
@@ -251,13 +370,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m serving.router", description=main.__doc__)
     parser.add_argument("--routes", type=Path, required=True, help="routes.json")
+    parser.add_argument("--keys", type=Path, help="folder of the key that pseudonyms are made by")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
     uvicorn.run(
-        application(given.routes.absolute()),
+        application(given.routes.absolute(), given.keys),
         host=given.host,
         port=given.port,
         access_log=False,

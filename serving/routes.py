@@ -28,7 +28,8 @@ class Arm:
         url: `http://host:port`, without a path.
         version: of the model it serves; also what its share of the users is derived from, so
             that a server may move to another port without moving its users.
-        weight: its share, relative to the other arms of the lane; 0 gets nothing.
+        weight: its share, relative to the other arms of the lane; with 0 it is asked only where
+            every other arm of the live lane is down.
     """
 
     url: str
@@ -43,18 +44,43 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """A model server that answers a copy of the live traffic, to nobody.
+
+    Attributes:
+        url: `http://host:port`, without a path.
+        version: of the model it serves.
+        percent: of the users whose requests are copied.
+        queue: copies that may wait or be under way; the rest is not copied.
+    """
+
+    url: str
+    version: str
+    percent: float = 100.0
+    queue: int = 64
+
+
+@dataclass(frozen=True)
 class Routes:
     """The arms of both lanes.
 
     Attributes:
-        live: what people are served from.
+        live: what people are served from; while a rollout splits it, the stable arm is the first.
         rehearsal: what replayed requests go to.
         salt: changes who is in which share, for all lanes.
+        shadow: who gets a copy of the live traffic, None for nobody.
     """
 
     live: tuple[Arm, ...] = ()
     rehearsal: tuple[Arm, ...] = ()
     salt: str = ""
+    shadow: Shadow | None = None
+
+    @property
+    def canary_percent(self) -> float:
+        """The share of the live lane that the stable arm, its first, does not get."""
+        total = sum(arm.weight for arm in self.live)
+        return 100 - 100 * self.live[0].weight / total if total else 0.0
 
     def __post_init__(self) -> None:
         for name in LANES:
@@ -93,7 +119,8 @@ def read(path: Path) -> Routes:
     try:
         found: dict[str, Any] = read_json(path)
         lanes = {name: tuple(Arm(**arm) for arm in found["lanes"].get(name, ())) for name in LANES}
-        return Routes(salt=str(found.get("salt", "")), **lanes)
+        shadow = Shadow(**found["shadow"]) if found.get("shadow") else None
+        return Routes(salt=str(found.get("salt", "")), shadow=shadow, **lanes)
     except (StorageError, KeyError, TypeError, AttributeError) as error:
         raise ServingError(f"{path} holds no valid routes: {error}") from error
 
@@ -105,4 +132,5 @@ def write(path: Path, routes: Routes) -> None:
         StorageError: the file can't be written; the old routes hold.
     """
     lanes = {name: [asdict(arm) for arm in routes.lane(name)] for name in LANES}
-    write_json(path, {"lanes": lanes, "salt": routes.salt})
+    shadow = asdict(routes.shadow) if routes.shadow else None
+    write_json(path, {"lanes": lanes, "salt": routes.salt, "shadow": shadow})

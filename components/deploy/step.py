@@ -87,6 +87,8 @@ def _examples(config: Config, done: Release) -> Iterator[dict[str, Any]]:
     The summary stays in the workspace, beside the data; it names the users so that a person can
     ask again.
     """
+    if config.rollout.target != "local":
+        return  # whoever serves elsewhere is asked there
     for user in done.users[:_EXAMPLES]:
         answer = endpoint.ask(config, user.user_id, config.rollout.k)
         yield {

@@ -62,10 +62,16 @@ class Cells:
         steps = int(step.max()) + 1
         key = (user * steps + step) * 2 + candidate
         found, row = np.unique(key, return_inverse=True)
-        counted = np.bincount(row, np.ones(len(row)), len(found))
-        events = np.bincount(row, event.astype(float), len(found))
+        counted = np.bincount(row, minlength=len(found)).astype(np.float64)
+        events = np.bincount(row, event, len(found)).astype(np.float64)
         pair = found // 2
-        return cls(pair // steps, pair % steps, found % 2 == 1, counted, events)
+        return cls(
+            pair // steps,
+            pair % steps,
+            found % 2 == 1,
+            np.asarray(counted, np.float64),
+            np.asarray(events, np.float64),
+        )
 
 
 @dataclass(frozen=True)

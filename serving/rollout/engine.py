@@ -91,6 +91,20 @@ class Engine:
                 settled = self._drive(self._heed(state, intent), None)
         return settled
 
+    def obey(self) -> State | None:
+        """Do what a person has said about rollouts that nobody drives at this moment.
+
+        Returns:
+            the latest rollout that was brought to its end by that, or None.
+        """
+        settled = self.settle()
+        for state in self._rollouts.unfinished():
+            if intent := intents.heard(self._rollouts.of(state)):
+                after = self._heed(state, intent)
+                if after.phase is Phase.PROMOTING:
+                    settled = self._drive(after, None)
+        return settled
+
     def serve(self, champion: str) -> None:
         """Make sure that everybody gets the champion, after a reboot say.
 
@@ -196,7 +210,6 @@ class Engine:
 
     def _shadow(self, state: State) -> State:
         """Let the candidate answer a copy first."""
-        self._target.start_candidate(state.candidate)
         if not isinstance(self._target, Shadowing):
             raise RolloutError(
                 f"the target {self._config.target} can't copy traffic to a candidate",

@@ -1,28 +1,38 @@
 """The rollout target of one machine: KServe model servers and the router, on loopback.
 
-Both arms are servers of the rehearsal's features (as of the cut) in the router's rehearsal lane.
-What people are served from is a server on the live features in the lane `live`. It is replaced by
-one atomic write of `routes.json`, after the new server has become ready on the live features.
+With replayed traffic, both arms are servers of the rehearsal's features (as of the cut) in the
+router's rehearsal lane. With live traffic, both read the live features and share the lane `live`,
+in which the stable arm is the first. Either way, what everybody is served from is replaced by one
+atomic write of `routes.json`, after the new server has become ready on the live features.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import psutil
 
 from feature_repo.locations import project_name
 from recommender.config import Config
 from recommender.errors import ArtifactError, ServingError
 from recommender.registry import Registry
-from serving import launch, processes, routes
+from serving import launch, observed, processes, routes
+from serving.observed import Reader
 from serving.processes import Server
+from serving.rollout.records import Arm
+from serving.rollout.shadow import Comparison
 from serving.rollout.target import CandidateError
-from serving.routes import LIVE, REHEARSAL, Arm
+from serving.routes import LIVE, REHEARSAL
 
 # The first requests of a server open its store and start its threads; nobody is timed by them.
 _WARM_UP_ROUNDS = 5
+logger = logging.getLogger(__name__)
 
 
 class LocalTarget:
@@ -40,7 +50,10 @@ class LocalTarget:
         self._registry = registry
         self._projects = {LIVE: live, REHEARSAL: rehearsal}
         self._routes = launch.routes_path(config.paths)
-        self._arms: dict[str, Server] = {}
+        self._lane = LIVE if config.rollout.traffic == "live" else REHEARSAL
+        self._percent: int | None = None
+        self._compared = Reader(observed.folder_of(self._routes) / "shadow")
+        self._arms: dict[Arm, Server] = {}
         self._warm: dict[tuple[str, str], Server] = {}
 
     @classmethod
@@ -55,48 +68,94 @@ class LocalTarget:
         """Base URL of the endpoint; the router is started unless it runs."""
         return launch.router(self._config).url
 
+    @property
+    def observed(self) -> Path:
+        """Folder of what the router sees of live requests while they are split."""
+        return observed.folder_of(self._routes) / "live"
+
     def live(self) -> str | None:
         """Return the version that everybody gets, or None if nobody gets any."""
         servers = {server.url: server for server in processes.running(self._config.paths)}
-        arms = [arm for arm in routes.read(self._routes).live if arm.weight > 0]
-        if not any(server.kind == "router" for server in servers.values()):
+        arms = routes.read(self._routes).live
+        if not arms or not any(server.kind == "router" for server in servers.values()):
             return None
-        return next((arm.version for arm in arms if arm.url in servers), None)
+        return arms[0].version if arms[0].url in servers else None
 
     def start_stable(self, version: str) -> None:
         """Make sure that the stable arm is served."""
-        self._arms["stable"] = self._server(version, REHEARSAL)
+        self._arms[Arm.STABLE] = self._server(version, self._lane)
         launch.router(self._config)
 
     def start_candidate(self, version: str) -> None:
         """Make sure that the candidate's arm is ready; it gets no traffic by that."""
-        self._arms["candidate"] = self._candidate(version, REHEARSAL)
+        self._arms[Arm.CANDIDATE] = self._candidate(version, self._lane)
 
     def set_weight(self, percent: int) -> None:
-        """Give the candidate's arm a share of the rehearsal lane, the stable arm the rest."""
-        stable, candidate = self._arms["stable"], self._arms["candidate"]
+        """Give the candidate's arm a share of the rollout's lane, the stable arm the rest."""
+        stable, candidate = self._arms[Arm.STABLE], self._arms[Arm.CANDIDATE]
         arms = (
-            Arm(stable.url, stable.version, 100.0 - percent),
-            Arm(candidate.url, candidate.version, float(percent)),
+            routes.Arm(stable.url, stable.version, 100.0 - percent),
+            routes.Arm(candidate.url, candidate.version, float(percent)),
         )
-        # A salt of this pair: other rollouts rehearse with other users, this one always with
-        # the same, so that whoever looks into a verdict can make it again.
+        # A salt of this pair: other rollouts are tried on other users, this one always on the
+        # same, so that whoever looks into a verdict can make it again.
         salt = f"{stable.version} {candidate.version}"
         before = routes.read(self._routes)
-        after = routes.Routes(live=before.live, rehearsal=arms, salt=salt)
+        if self._lane == LIVE:
+            after = routes.Routes(live=arms, salt=salt)
+        else:
+            after = routes.Routes(live=before.live, rehearsal=arms, salt=salt)
         routes.write(self._routes, after)
+        self._percent = percent
 
     def check(self) -> None:
-        """Look whether both arms still run."""
+        """Look whether the arms still run; a stable arm that people are served from is restarted.
+
+        Until it is back, the router lets the candidate's arm stand in for it.
+        """
         # The stable one first: where both are gone, it wasn't the candidate.
-        for name in ("stable", "candidate"):
-            server = self._arms[name]
-            if not server.alive:
-                told = (
-                    f"the {name} arm {server.version} has ended while it was being served:\n"
-                    f"{processes.last_lines(Path(server.log))}"
-                )
-                raise CandidateError(told) if name == "candidate" else ServingError(told)
+        for name in Arm:
+            server = self._arms.get(name)
+            if server is None or server.alive:
+                continue
+            told = (
+                f"the {name.value} arm {server.version} has ended while it was being served:\n"
+                f"{processes.last_lines(Path(server.log))}"
+            )
+            if name is Arm.CANDIDATE:
+                raise CandidateError(told)
+            if self._lane != LIVE or self._percent is None:
+                raise ServingError(told)
+            logger.warning("%s", told)
+            self.start_stable(server.version)
+            self.set_weight(self._percent)
+
+    def memory(self) -> dict[Arm, int]:
+        """Return the resident bytes of each arm's process."""
+        found = {}
+        for name, server in self._arms.items():
+            with suppress(psutil.Error):
+                found[name] = int(psutil.Process(server.pid).memory_info().rss)
+        return found
+
+    def shadow(self, version: str, percent: float) -> None:
+        """Copy a share of the live users' requests to a server of the version; 0 ends it."""
+        before = routes.read(self._routes)
+        if not percent:
+            routes.write(self._routes, replace(before, shadow=None))
+            return
+        launch.router(self._config)
+        stable = self._stable_server(before)
+        server = self._candidate(version, LIVE)
+        self._arms = {Arm.CANDIDATE: server} | ({Arm.STABLE: stable} if stable else {})
+        self._compared.clear()
+        queue = self._config.rollout.shadow.queue
+        shadow = routes.Shadow(server.url, version, percent, queue)
+        routes.write(self._routes, replace(routes.read(self._routes), shadow=shadow))
+
+    def compared(self) -> Sequence[Comparison]:
+        """Return what the router has compared since the last call."""
+        return [Comparison(**row) for row in self._compared.take()]
 
     def prepare(self, version: str) -> None:
         """Make a server of the version ready on the live features; nobody is served by it yet."""
@@ -107,16 +166,33 @@ class LocalTarget:
         server = self._server(version, LIVE)
         launch.router(self._config)
         before = routes.read(self._routes)
-        after = routes.Routes(live=(Arm(server.url, version),), salt=before.salt)
+        after = routes.Routes(live=(routes.Arm(server.url, version),), salt=before.salt)
         routes.write(self._routes, after)
         self._end_others({server.url})
 
     def rollback(self) -> None:
-        """Empty the rehearsal lane and end its servers; the live lane stays as it is."""
+        """Give the live lane to its stable arm, empty the rehearsal lane, end what isn't needed.
+
+        Raises:
+            ServingError: the live lane was split and its stable arm can't be started again; the
+                candidate's goes on serving, because somebody must.
+        """
         before = routes.read(self._routes)
-        if before.rehearsal:
-            routes.write(self._routes, before.with_lane(REHEARSAL, ()))
-        self._end_others({arm.url for arm in before.live})
+        live = before.live[:1]
+        if len(before.live) > 1:
+            stable = self._server(before.live[0].version, LIVE)
+            launch.router(self._config)
+            live = (routes.Arm(stable.url, stable.version),)
+        after = routes.Routes(live=live, salt=before.salt)
+        if after != before:
+            routes.write(self._routes, after)
+        self._end_others({arm.url for arm in live})
+
+    def _stable_server(self, now: routes.Routes) -> Server | None:
+        """Return the process behind the live lane's stable arm."""
+        urls = {arm.url for arm in now.live[:1]}
+        servers = processes.running(self._config.paths)
+        return next((server for server in servers if server.url in urls), None)
 
     def _candidate(self, version: str, lane: str) -> Server:
         try:
@@ -171,3 +247,4 @@ class LocalTarget:
             if server.kind == "model" and server.url not in keep:
                 processes.stop(self._config.paths, server)
         self._arms.clear()
+        self._percent = None

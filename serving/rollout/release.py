@@ -1,4 +1,4 @@
-"""From a registered version to the endpoint of this machine: champion first, then the canary."""
+"""From a registered version to what people are served: champion first, then the canary."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from serving.freshness import is_stale
 from serving.rollout.baseline import register_baseline
 from serving.rollout.engine import Engine
 from serving.rollout.heldout import HeldOutUser, held_out
-from serving.rollout.local import LocalTarget
-from serving.rollout.records import Arm
-from serving.rollout.replay import Replay
 from serving.rollout.state import Phase, Rollouts, State
+from serving.rollout.targets import target_of
+from serving.rollout.traffic import traffic_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Release:
         outcome: how it ended.
         reason: why, for people.
         champion: version that is served now.
-        endpoint: base URL.
+        endpoint: base URL; "" where the target doesn't know it.
         rollout: its final state; None where there was none.
         users: the held-out users, in the order in which they were replayed.
     """
@@ -64,7 +63,7 @@ def rollouts_of(config: Config) -> Rollouts:
 def release(
     config: Config, tables: Tables, data_version: str, version: str, run_id: str
 ) -> Release:
-    """Roll a version out on this machine, against whatever is champion.
+    """Roll a version out by the configured target, against whatever is champion.
 
     Where nothing is served yet, popularity is deployed first. What an earlier call left undone
     (it was killed) is finished or taken back before anything else.
@@ -82,9 +81,7 @@ def release(
     """
     registry = Registry.of(config.paths)
     fold = registry.lineage(version).folds[-1]
-    target = LocalTarget(
-        config, registry, project_name(config, "live"), project_name(config, "rehearsal")
-    )
+    target = target_of(config, registry)
     # As of None: just after the last event, those included that have been streamed since.
     publish = _once(lambda: _publish(config, tables, None, "live", data_version))
     rollouts = rollouts_of(config)
@@ -107,12 +104,36 @@ def release(
         if settled and settled.candidate == version and (settled.lost or champion == version):
             state = settled  # the decision was made, and only its execution was cut off
         elif champion != version:
-            if _as_of(config, "rehearsal", users) != {fold.test_start}:
+            replayed = config.rollout.traffic == "replay"
+            if replayed and _as_of(config, "rehearsal", users) != {fold.test_start}:
                 # Another run came in between, or the version is one of an earlier run.
                 _publish(config, tables, fold.test_start, "rehearsal", data_version)
-            arms = {champion: Arm.STABLE, version: Arm.CANDIDATE}
-            state = engine.run(version, champion, Replay(config, users, target.url, arms))
-        return _told(state, version, champion, target.url, users)
+            traffic = traffic_of(config, target, users, champion, version)
+            state = engine.run(version, champion, traffic)
+        return _told(state, version, champion, str(getattr(target, "url", "")), users)
+
+
+def go_on(config: Config, tables: Tables, data_version: str) -> State | None:
+    """Do what a person has said about a rollout that nobody drives at this moment.
+
+    Args:
+        config: the whole configuration.
+        tables: clean canonical tables, for a promotion.
+        data_version: of the tables.
+
+    Returns:
+        the rollout's final state, or None if there was nothing to do.
+
+    Raises:
+        RolloutError: somebody drives it after all, and will have heard.
+        UserError: something is in the way; champion and live traffic agree all the same.
+    """
+    registry, rollouts = Registry.of(config.paths), rollouts_of(config)
+    publish = _once(lambda: _publish(config, tables, None, "live", data_version))
+    target = target_of(config, registry)
+    engine = Engine(target, registry, rollouts, config.rollout, publish, "by hand")
+    with rollouts.locked():
+        return engine.obey()
 
 
 def _told(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender.errors import StorageError
 from serving.rollout.lines import Lines
@@ -104,13 +105,19 @@ def rank_correlation(stable: dict[str, float], candidate: dict[str, float]) -> f
     both = sorted({*stable} & {*candidate})
     if len(both) < 2:
         return None
-    from scipy.stats import rankdata
-
-    ours = rankdata([candidate[item] for item in both])
-    theirs = rankdata([stable[item] for item in both])
+    ours, theirs = (_ranks([scores[item] for item in both]) for scores in (candidate, stable))
     if not ours.std() or not theirs.std():
         return None
     return float(np.corrcoef(ours, theirs)[0, 1])
+
+
+def _ranks(values: list[float]) -> NDArray[np.float64]:
+    """Return the ranks from 1; equal values share their mean.
+
+    The router compares while people wait, so it imports no scipy for this.
+    """
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place], np.float64)
 
 
 def compare(stable: Any, candidate: Any) -> tuple[float | None, float | None]:

@@ -80,7 +80,7 @@ class Stepper:
         journal = self._rollouts.comparisons(state)
         compared = journal.read()
         vigil = self._vigil(state)
-        target.shadow(config.percent)
+        target.shadow(state.candidate, config.percent)
         try:
             looked = float("-inf")
             while True:
@@ -103,7 +103,7 @@ class Stepper:
                         return self._ended(vigil, analysis)
                 vigil.rest()
         finally:
-            target.shadow(0)
+            target.shadow(state.candidate, 0)
 
     def _replay(self, state: State, traffic: Traffic) -> Ended:
         """Send held-out users until there is a verdict, then soak."""

@@ -86,11 +86,14 @@ class Target(Protocol):
 class Shadowing(Protocol):
     """A target that can let the candidate answer a copy of the live traffic, to nobody."""
 
-    def shadow(self, percent: float) -> None:
-        """Copy this share of the live users' requests to the candidate's arm; 0 ends it.
+    def shadow(self, version: str, percent: float) -> None:
+        """Copy this share of the live users' requests to a server of the version; 0 ends it.
 
-        What people are answered is neither delayed nor changed by that. The candidate's arm has
-        been started before, by `start_candidate`.
+        What people are answered is neither delayed nor changed by that. From here on, `check` and
+        `memory` are about this server and the one that people are served from.
+
+        Raises:
+            CandidateError: it never becomes ready.
         """
         ...
 
