@@ -19,10 +19,10 @@ from serving.rollout.kserve.situation import BEFORE, OWNER, REPLICAS, STABLE, Mo
 Patch = dict[str, Any]
 
 KNATIVE_MOST = 99
-"""Largest share of a canary in Knative mode. A revision that once had 100 % is what KServe calls
-rolled out: after a rollback the next canary would get *it* as its stable arm."""
+"""Largest share of a canary in Knative mode. With 100 % nothing leads to the stable revision any
+more: Knative takes its pods away, and a rollback would find nobody there."""
 
-_NO_CANARY: dict[str, None] = {OWNER: None, REPLICAS: None, BEFORE: None}
+_NO_CANARY: dict[str, None] = {OWNER: None, REPLICAS: None}
 
 
 def start(
@@ -46,11 +46,16 @@ def start(
     """
     if mode is Mode.KNATIVE:
         created = _predictor_status(service).get("latestCreatedRevision", "")
-        marks = {OWNER: owner, STABLE: live, BEFORE: created}
+        marks = {OWNER: owner, STABLE: live}
         # The name would rename the Knative service; revisions of one service share the traffic.
         unnamed = {key: value for key, value in predictor.items() if key != "name"}
         stable = service["spec"]["predictor"].get("minReplicas") or 0
-        changed = {**unnamed, "minReplicas": max(least, stable), "canaryTrafficPercent": 0}
+        changed = {
+            **unnamed,
+            "annotations": {**predictor.get("annotations", {}), BEFORE: created},
+            "minReplicas": max(least, stable),
+            "canaryTrafficPercent": 0,
+        }
         return {"metadata": {"annotations": marks}, "spec": {"predictor": changed}}
     before = _replicas_before(service)
     replicas, raised = _replicas(service, before, 0, least)

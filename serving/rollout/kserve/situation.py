@@ -23,8 +23,9 @@ REPLICAS = "ostinato.example/stable-min-replicas"
 """Annotation: `minReplicas` of the stable predictor before the canary; "" if it had none."""
 
 BEFORE = "ostinato.example/revision-before"
-"""Annotation: `latestCreatedRevision` before the canary; what the status says of that revision is
-no news of the canary (Knative)."""
+"""Annotation of the predictor (Knative): `latestCreatedRevision` before the canary. What the status
+says of that revision is no news of the canary; and as it is part of the pods' template, a version
+that is tried again gets a new revision, and not the old one that may have failed."""
 
 
 class Mode(StrEnum):
@@ -107,6 +108,12 @@ def version_of(predictor: dict[str, Any], name: str) -> str | None:
     """
     runtime = predictor.get("model", {}).get("runtime") or ""
     return runtime.removeprefix(f"{name}-") if runtime.startswith(f"{name}-") else None
+
+
+def revision_before(service: dict[str, Any]) -> str | None:
+    """Return the revision that was the newest before the canary; None if it isn't known."""
+    before: str | None = (service["spec"]["predictor"].get("annotations") or {}).get(BEFORE)
+    return before
 
 
 def marks_of(service: dict[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from serving.rollout.kserve.patches import KNATIVE_MOST
-from serving.rollout.kserve.situation import BEFORE, Mode, marks_of
+from serving.rollout.kserve.situation import Mode, revision_before
 
 # The runtime is created just before; the controller may not have seen it yet.
 _MAY_PASS = frozenset({"RuntimeNotRecognized"})
@@ -128,20 +128,17 @@ def rolled_back(service: dict[str, Any], mode: Mode) -> Reading:
         left = [str(entry.get("name")) for entry in status.get("canaryStatuses") or []]
         told = f"the controller still reports the canary {', '.join(left)}"
         return Reading(Progress.PROGRESSING, told) if left else _READY
-    component = _component(status)
-    created = component.get("latestCreatedRevision")
-    if created and created != component.get("latestRolledoutRevision"):
-        share = _share(status, created)
-        if share > 0:
-            return Reading(Progress.PROGRESSING, f"revision {created} still gets {share} %")
-    return _READY
+    created = _component(status).get("latestCreatedRevision")
+    share = _share(status, created) if created != revision_before(service) else 0
+    told = f"revision {created} still gets {share} %"
+    return Reading(Progress.PROGRESSING, told) if share else _READY
 
 
 def _knative_canary(service: dict[str, Any], percent: int) -> Reading:
     status = service.get("status") or {}
     component = _component(status)
     created = component.get("latestCreatedRevision")
-    if not created or created == marks_of(service).get(BEFORE):
+    if not created or created == revision_before(service):
         return _unreported("the controller has not reported on a revision of the canary")
     if failure := _failure(status.get("modelStatus")):
         return Reading(Progress.FAILED, failure)
@@ -216,6 +213,6 @@ def _latest(status: dict[str, Any]) -> dict[str, Any]:
     return next((target for target in targets if target.get("latestRevision")), {})
 
 
-def _share(status: dict[str, Any], revision: str) -> int:
+def _share(status: dict[str, Any], revision: str | None) -> int:
     targets: list[dict[str, Any]] = _component(status).get("traffic") or []
     return sum(t.get("percent") or 0 for t in targets if t.get("revisionName") == revision)

@@ -124,7 +124,7 @@ class KServeTarget:
     def set_weight(self, percent: int) -> None:
         """Give the canary a share of the live traffic, and wait until it has it.
 
-        In Knative mode 100 means 99: a revision that once had everything can't be taken back.
+        In Knative mode 100 means 99 (`patches.KNATIVE_MOST`).
         """
 
         def ramped(service: Service) -> dict[str, Any] | None:
