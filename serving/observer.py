@@ -132,6 +132,17 @@ class Observer:
             ids.append(request_id)
         return shown, ids
 
+    def named(self, ask: Ask, answer: Answer, arrived: Arrived) -> str:
+        """Return the request id of an answer that is neither drawn nor logged.
+
+        Args:
+            ask: what was asked.
+            answer: to it.
+            arrived: how the request came.
+        """
+        now = time.time_ns() // 1_000_000
+        return self._ids.make(ask.user_id, self._version, arrived.lane, answer.items, now)
+
     def _explores(self, ask: Ask, arrived: Arrived) -> bool:
         # The rehearsal compares versions on the same questions: chance would be in its way.
         return ask.explore and ask.candidates is None and arrived.lane == LIVE

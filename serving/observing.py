@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from recommender.config.section import Section
 from recommender.config.served_log import ServedLogConfig
 from recommender.errors import ConfigError
 from recommender.forgetting.suppression import Suppressions
-from recommender.privacy import pseudonyms
+from recommender.privacy import Pseudonyms, pseudonyms
 from recommender.workspace import Workspace
 from serving.feedback.door import Door
 from serving.feedback.ledger import Ledger
@@ -69,6 +70,8 @@ class Watch:
     Args:
         settings: which parts there are.
         paths: the workspace: keys, the suppression list, and by default the logs.
+        metrics: that are counted; None: those that KServe shows.
+        names: pseudonyms of users; None: those of the workspace.
 
     Raises:
         StorageError: the place of the log or of the feedback can't be used.
@@ -76,11 +79,15 @@ class Watch:
     """
 
     def __init__(
-        self, settings: Observing, paths: Workspace, metrics: ServingMetrics | None = None
+        self,
+        settings: Observing,
+        paths: Workspace,
+        metrics: ServingMetrics | None = None,
+        names: Pseudonyms | None = None,
     ) -> None:
         self._settings = settings
         self._paths = paths
-        self._names = pseudonyms(paths.keys)
+        self._names = names or pseudonyms(paths.keys)
         self._metrics = metrics or shared()
         feedback = settings.feedback or FeedbackConfig()
         self._ids = SignedIds(self._names, feedback.expires_s)
@@ -95,6 +102,12 @@ class Watch:
             self._ledger = Ledger(Path(settings.feedback.outbox or paths.feedback / OUTBOX))
             sink = open_sink(settings.log, paths) or Nowhere()
             self._outbox = Outbox(self._ledger, sink, settings.log.rotate_s, feedback.expires_s)
+
+    @classmethod
+    def silent(cls) -> Watch:
+        """Return one that explores nothing and logs nothing; its request ids end with it."""
+        names = Pseudonyms(os.urandom(32))
+        return cls(Observing(), Workspace(Path(os.devnull)), names=names)
 
     def of(self, version: str, model: str) -> Observer:
         """Return what sees to the answers of one model version.

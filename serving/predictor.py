@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,9 +22,10 @@ from serving import explaining, open_inference, told
 from serving.ask import Ask, InvalidAskError, parse
 from serving.finding import Finder, Reader
 from serving.items import Items
+from serving.observer import Arrived, Observer
+from serving.observing import Watch
 from serving.ranking import Answer, Found, Ranker
 from serving.refresh import Refresher
-from serving.request_ids import RandomIds, RequestIds
 from serving.shelf import Shelf
 
 logger = logging.getLogger("ostinato.predictor")
@@ -42,7 +44,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         keys: folder of the public key to verify with.
         reader: of histories and profiles.
         deadline_s: longest wait for what the feature store knows of whoever asks.
-        request_ids: names of the answers.
+        watch: sees to what is around answers: exploration, request ids, logs, metrics.
         items: of the feature store; without them the catalogue stays as it was signed, and no
             category is known.
         refresh_s: between two looks for new items.
@@ -57,7 +59,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         reader: Reader,
         deadline_s: float,
         *,
-        request_ids: RequestIds | None = None,
+        watch: Watch | None = None,
         items: Items | None = None,
         refresh_s: float = 60.0,
     ) -> None:
@@ -67,7 +69,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         self._keys = keys
         self._reader = reader
         self._finder = Finder(reader, deadline_s)
-        self._request_ids = request_ids or RandomIds()
+        self._watch = watch or Watch.silent()
+        self._observer: Observer
         self._items = items
         self._refresh_s = refresh_s
         self._refresher: Refresher | None = None
@@ -98,12 +101,18 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
             # Two threads of torch under load were ten times slower than one.
             torch.set_num_threads(1)
         self._ranker.warm_up()
+        self._observer = self._watch.of(self.version, self.name)
         if self._items is not None:
             self._refresher = Refresher(model, self._items, self._refresh_s, self._take)
             self._refresher.start()
         self.ready = True
         logger.info("model %s is ready", self.version)
         return self.ready
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The event types that the model knows."""
+        return self._ranker.model.actions.types
 
     def stop(self) -> None:
         """Be ready no more, and look for new items no more."""
@@ -121,12 +130,18 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
 
         Args:
             payload: a V1 body (`{"instances": [{"user_id": …, "k": …}]}`) or a V2 request.
-            headers: of the request; not read.
+            headers: of the request; the router's lane is read.
 
         Raises:
             InvalidInput: the request is wrong (HTTP 400).
         """
-        del headers
+        arrived = Arrived.of(headers)
+        with self._observer.metrics.request("predict"):
+            return await self._predicted(payload, arrived)
+
+    async def _predicted(
+        self, payload: Any, arrived: Arrived
+    ) -> dict[str, Any] | kserve.InferResponse:
         try:
             if isinstance(payload, kserve.InferRequest):
                 asks = open_inference.asks(payload)
@@ -134,8 +149,9 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
                 asks = parse(payload)
         except InvalidAskError as error:
             raise InvalidInput(str(error)) from None
-        answers = await self._answer(asks)
-        ids = [self._request_ids.make(ask, self.version) for ask in asks]
+        found = await self._found(asks)
+        answers = await self._answer(self._observer.widened(asks, arrived), found)
+        answers, ids = self._observer.finish(asks, found, answers, arrived)
         if isinstance(payload, kserve.InferRequest):
             return open_inference.response(payload, self.version, ids, answers)
         predictions = [
@@ -149,28 +165,34 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
 
         Args:
             payload: a V1 body, as for `predict`.
-            headers: of the request; not read.
+            headers: of the request; the router's lane is read.
 
         Raises:
             InvalidInput: the request is wrong, or asks for too much (HTTP 400).
         """
-        del headers
+        arrived = Arrived.of(headers)
+        with self._observer.metrics.request("explain"):
+            return await self._explanations(payload, arrived)
+
+    async def _explanations(self, payload: Any, arrived: Arrived) -> dict[str, Any]:
         try:
             asks = parse(payload)
             explaining.check(asks)
         except InvalidAskError as error:
             raise InvalidInput(str(error)) from None
-        found = await asyncio.gather(*(self._finder.found(ask) for ask in asks))
+        found = await self._found(asks)
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._explaining, self._explained, asks, found)
+        work = loop.run_in_executor(self._explaining, self._explained, asks, found, arrived)
         return {"explanations": await work}
 
-    def _explained(self, asks: list[Ask], found: Sequence[Found]) -> list[dict[str, Any]]:
+    def _explained(
+        self, asks: list[Ask], found: Sequence[Found], arrived: Arrived
+    ) -> list[dict[str, Any]]:
         ranker = self._ranker  # one and the same, also if another takes its place meanwhile
         explained = []
         for ask, known in zip(asks, found, strict=True):
             (answer,) = ranker.answer([ask], [known])
-            request_id = self._request_ids.make(ask, self.version)
+            request_id = self._observer.named(ask, answer, arrived)
             prediction = told.prediction(ask, answer, request_id, self.version)
             why = explaining.reasons(ranker, ask, known, answer)
             prediction["items"] = [a | b for a, b in zip(prediction["items"], why, strict=True)]
@@ -191,8 +213,19 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         ranker.warm_up()
         self._ranker = ranker
 
-    async def _answer(self, asks: Sequence[Ask]) -> list[Answer]:
-        found = await asyncio.gather(*(self._finder.found(ask) for ask in asks))
+    async def _found(self, asks: Sequence[Ask]) -> list[Found]:
+        return list(await asyncio.gather(*(self._finder.found(ask) for ask in asks)))
+
+    async def _answer(self, asks: Sequence[Ask], found: Sequence[Found]) -> list[Answer]:
+        handed = time.perf_counter()
+
+        def work() -> list[Answer]:
+            began = time.perf_counter()
+            answers = self._ranker.answer(asks, found)
+            took = time.perf_counter() - began
+            self._observer.metrics.computed(len(asks), [began - handed], took)
+            return answers
+
         loop = asyncio.get_running_loop()
         # In a thread: computing in the event loop would stall the probes.
-        return await loop.run_in_executor(self._compute, self._ranker.answer, asks, found)
+        return await loop.run_in_executor(self._compute, work)

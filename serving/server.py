@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from recommender.errors import UserError
 from recommender.workspace import Workspace
 from serving.freshness import limits_from_json, require_fresh
+from serving.observing import Observing, Watch
+from serving.telemetry.logs import JsonLines
 
 if TYPE_CHECKING:
     from serving.predictor import Predictor
@@ -40,10 +42,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         limits = limits_from_json(given.freshness)
         require_fresh(Workspace(given.workspace.absolute()), given.project, limits)
-        predictor = _predictor(given)
+        watch = Watch(Observing.from_json(given.observing), Workspace(given.workspace.absolute()))
+        predictor = _predictor(given, watch)
         predictor.load()
     except UserError as error:
         raise SystemExit(f"serving {given.version or given.model}: {error}") from None
+    from kserve.model_server import app
+
     from feature_repo.freshness import place_of
     from feature_repo.freshness_metrics import register
     from serving.kserve_server import BoundServer
@@ -51,15 +56,20 @@ def main(arguments: list[str] | None = None) -> None:
     # Shown at /metrics with KServe's own, and worked out at every scrape.
     register(place_of(Workspace(given.workspace.absolute()), given.project), given.project, limits)
 
-    BoundServer(
+    watch.add_to(app, predictor.actions)
+    server = BoundServer(
         host=given.host,
         http_port=given.port,
         grpc_port=given.grpc_port,
         grace_period=_GRACE_S,
-    ).start([predictor])
+    )
+    try:
+        server.start([predictor])
+    finally:
+        watch.close()
 
 
-def _predictor(given: argparse.Namespace) -> Predictor:
+def _predictor(given: argparse.Namespace, watch: Watch) -> Predictor:
     from serving.history import StoreHistories
     from serving.items import StoreItems
     from serving.predictor import Predictor
@@ -72,6 +82,7 @@ def _predictor(given: argparse.Namespace) -> Predictor:
         paths.keys,
         StoreHistories(paths, given.project, given.read_deadline_s),
         given.read_deadline_s,
+        watch=watch,
         items=StoreItems(paths, given.project),
         refresh_s=given.refresh_s,
     )
@@ -94,6 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--freshness", default="{}", help="limits as JSON (`features.freshness`); default: none"
     )
+    parser.add_argument(
+        "--observing",
+        default="{}",
+        help="JSON of `exploration`, `log` and `feedback` of `serving`; default: none of them",
+    )
     return parser
 
 
@@ -103,7 +119,7 @@ def _configure_logging() -> None:
     config: dict[str, Any] = {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+        "formatters": {"line": {"()": JsonLines}},
         "handlers": {"err": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["err"], "level": "INFO"},
         "loggers": {name: {"level": "WARNING"} for name in quiet},
