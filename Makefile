@@ -7,10 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recommend status stop doctor compile test test-slow check format bench lock clean
+CLUSTER := cluster-up cluster-down e2e-cluster
+.PHONY: $(CLUSTER) help setup run recommend status stop doctor compile test test-slow check format bench lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Set up the environment from the lock (the other targets do it by themselves)
 
@@ -50,6 +51,15 @@ format: $(VENV)/.tested ## Format the code
 
 bench: $(VENV)/.tested ## Measure; the figures in docs/benchmarks.md come from here
 	$(BIN)/pytest -m benchmark --timeout 3000 -s tests/benchmarks $(PYTEST_ARGS)
+
+cluster-up: ## A developer's cluster on kind, with all that the pipeline needs (Docker, kind, helm)
+	infra/kind/cluster.sh up
+
+cluster-down: ## Take that cluster away
+	infra/kind/cluster.sh down
+
+e2e-cluster: $(VENV)/.installed ## Run the pipeline on that cluster and check its canary
+	infra/kind/cluster.sh e2e
 
 lock: $(VENV)/.tested ## Resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --quiet \

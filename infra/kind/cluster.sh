@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# A cluster on this machine, with everything that the pipeline meets in production:
+#
+#   cluster.sh up     kind, Gateway API, KServe (Standard mode), Kubeflow Pipelines, Argo CD,
+#                     Redis, MinIO, and our images built and loaded
+#   cluster.sh e2e    submit the pipeline there and check that its canary was promoted
+#   cluster.sh down   all of it gone
+#
+# Needs Docker, kind, kubectl, helm and a network. Every command may be run again.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# shellcheck source=infra/kind/versions.env
+source infra/kind/versions.env
+
+readonly NAME=ostinato
+readonly NAMESPACE=ostinato
+readonly CONTEXT="kind-$NAME"
+readonly STEPS=(ingest validate materialize train evaluate gate register deploy outcome serve)
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+need() {
+  for program in "$@"; do
+    command -v "$program" >/dev/null || {
+      echo "cluster.sh needs $program on the PATH" >&2
+      exit 1
+    }
+  done
+}
+
+kube() { kubectl --context "$CONTEXT" "$@"; }
+
+apply() { kube apply --server-side --force-conflicts "$@" >/dev/null; }
+
+ready() { # namespace [seconds]
+  kube wait --namespace "$1" --for=condition=Available deployment --all --timeout="${2:-600}s"
+}
+
+namespace() { kube create namespace "$1" --dry-run=client -o yaml | apply -f -; }
+
+create() {
+  say "kind $KIND_NODE_IMAGE"
+  kind get clusters | grep -qx "$NAME" ||
+    kind create cluster --name "$NAME" --image "$KIND_NODE_IMAGE" --config infra/kind/kind.yaml
+}
+
+platform() {
+  local releases=https://github.com
+
+  say "cert-manager $CERT_MANAGER, Gateway API $GATEWAY_API, Envoy Gateway $ENVOY_GATEWAY"
+  apply -f "$releases/cert-manager/cert-manager/releases/download/$CERT_MANAGER/cert-manager.yaml"
+  apply -f "$releases/kubernetes-sigs/gateway-api/releases/download/$GATEWAY_API/standard-install.yaml"
+  helm --kube-context "$CONTEXT" upgrade --install envoy oci://docker.io/envoyproxy/gateway-helm \
+    --version "$ENVOY_GATEWAY" --namespace envoy-gateway-system --create-namespace --wait >/dev/null
+  ready cert-manager
+
+  say "KServe $KSERVE, Standard mode"
+  apply -f "$releases/kserve/kserve/releases/download/$KSERVE/kserve.yaml"
+  kube patch configmap inferenceservice-config --namespace kserve --type merge \
+    --patch-file infra/kind/kserve-standard.yaml
+  ready kserve
+  apply -f infra/kind/gateway.yaml
+
+  say "Kubeflow Pipelines $KFP"
+  local kfp="$releases/kubeflow/pipelines/manifests/kustomize"
+  apply -k "$kfp/cluster-scoped-resources?ref=$KFP"
+  kube wait --for=condition=Established crd/applications.app.k8s.io --timeout=60s
+  apply -k "$kfp/env/platform-agnostic?ref=$KFP"
+  ready kubeflow 1200
+
+  say "Argo CD $ARGO_CD"
+  namespace argocd
+  apply --namespace argocd \
+    -f "https://raw.githubusercontent.com/argoproj/argo-cd/$ARGO_CD/manifests/install.yaml"
+  ready argocd
+}
+
+stores() {
+  say "Redis and MinIO"
+  namespace "$NAMESPACE"
+  # Passwords are made here and live in the cluster only.
+  kube get secret stores --namespace "$NAMESPACE" >/dev/null 2>&1 ||
+    kube create secret generic stores --namespace "$NAMESPACE" \
+      --from-literal=redis-password="$(openssl rand -hex 16)" \
+      --from-literal=minio-user=ostinato \
+      --from-literal=minio-password="$(openssl rand -hex 16)"
+  export REDIS_IMAGE MINIO_IMAGE
+  # shellcheck disable=SC2016 # these names are for envsubst
+  envsubst '$REDIS_IMAGE $MINIO_IMAGE' <infra/kind/stores.yaml | apply --namespace "$NAMESPACE" -f -
+  ready "$NAMESPACE"
+}
+
+images() {
+  say "images"
+  local version
+  version=$(sed -n 's/^VERSION = "\(.*\)"/\1/p' components/images.py)
+  for step in "${STEPS[@]}"; do
+    docker build --quiet --file infra/images/Dockerfile --target "$step" \
+      --tag "ostinato-$step:$version" .
+    kind load docker-image --name "$NAME" "ostinato-$step:$version"
+  done
+}
+
+e2e() {
+  say "the pipeline"
+  kube port-forward --namespace kubeflow service/ml-pipeline 8888:8888 >/dev/null &
+  local forwarding=$!
+  # shellcheck disable=SC2064 # the value of now is meant
+  trap "kill $forwarding" EXIT
+  sleep 3
+  .venv/bin/ostinato submit --host http://127.0.0.1:8888 --config configs/synthetic.yaml \
+    --set backend.service_account=pipeline-runner
+
+  say "the canary"
+  local model
+  model=$(kube get inferenceservice ostinato --namespace "$NAMESPACE" \
+    -o jsonpath='{.spec.predictor.model.storageUri} {.spec.canary}')
+  echo "served: $model"
+  [[ $model == *" " ]] || {
+    echo "a canary is still there" >&2
+    exit 1
+  }
+}
+
+down() { kind delete cluster --name "$NAME"; }
+
+case "${1:-}" in
+  up)
+    need docker kind kubectl helm envsubst openssl
+    create
+    platform
+    stores
+    images
+    ;;
+  e2e)
+    need kubectl
+    e2e
+    ;;
+  down)
+    need kind
+    down
+    ;;
+  *)
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    exit 2
+    ;;
+esac

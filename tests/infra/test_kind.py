@@ -1,0 +1,94 @@
+"""The developer's cluster: a script that shellcheck has nothing to say about, valid manifests.
+
+The cluster itself is not started here: that takes Docker and a network.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+HERE = Path(__file__).parents[2] / "infra" / "kind"
+SCRIPT = HERE / "cluster.sh"
+CORE = {"v1", "apps/v1"}
+
+
+def documents(path: Path) -> list[dict]:
+    return [each for each in yaml.safe_load_all(path.read_text()) if each]
+
+
+def test_shellcheck_has_nothing_to_say():
+    program = shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("no shellcheck program; install Debian's package shellcheck")
+    told = subprocess.run(
+        [program, "-x", "infra/kind/cluster.sh"],
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout
+
+
+def test_it_says_how_it_is_used():
+    told = subprocess.run(["bash", SCRIPT], capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    for word in ("up", "e2e", "down"):
+        assert f"cluster.sh {word}" in told.stdout
+
+
+def test_a_missing_program_is_named(tmp_path):
+    (tmp_path / "dirname").symlink_to(str(shutil.which("dirname")))
+    told = subprocess.run(
+        [str(shutil.which("bash")), SCRIPT, "down"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(tmp_path)},
+    )
+    assert told.returncode == 1
+    assert "needs kind" in told.stderr
+
+
+def test_every_version_is_pinned_in_one_file_and_used():
+    versions = dict(
+        line.split("=", 1)
+        for line in (HERE / "versions.env").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    script = SCRIPT.read_text()
+    for name, version in versions.items():
+        assert f"${name}" in script, name
+        assert re.search(r"\d+\.\d+|RELEASE", version), f"{name} is no version"
+    assert not re.search(r"(latest|:v?\d+\.\d+)", script)
+
+
+def test_the_steps_that_are_built_are_the_images_of_the_pipeline():
+    from pipelines.steps import NEEDS
+
+    built = set(re.search(r"STEPS=\((.*)\)", SCRIPT.read_text())[1].split())
+    assert built == {*NEEDS, "serve"}
+
+
+@pytest.mark.parametrize("each", documents(HERE / "stores.yaml"), ids=lambda d: d["kind"])
+def test_the_stores_fit_their_schemas(each):
+    kubernetes_validate.validate(each, "1.33", strict=True)
+
+
+def test_nothing_in_the_stores_runs_as_root_or_without_limits():
+    for each in documents(HERE / "stores.yaml"):
+        if each["kind"] != "Deployment":
+            continue
+        pod = each["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert "memory" in container["resources"]["limits"]
