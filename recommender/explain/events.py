@@ -1,13 +1,12 @@
 """What each past event adds to a score; the parts add up to what the history adds.
 
-Shape letters: T events, M items that are asked about, N variants of the history, P orders.
+Shape letters: T events, M items that are asked about, N variants of the history.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from recommender.explain.occlusion import Bools, Doubles, focused, occluded, sco
 from recommender.features.sequences import Histories
 from recommender.scoring import Scorer
 
-Method = Literal["leave-one-out", "orders"]
 Value = Callable[[Bools], Doubles]
 """Which events there are, (N, T), to scores, (N, M)."""
 
@@ -40,10 +38,6 @@ def explain(
     scorer: Scorer,
     history: Histories,
     items: NDArray[np.int64],
-    *,
-    method: Method = "leave-one-out",
-    orders: int = 8,
-    seed: int = 0,
 ) -> Explanation:
     """Explain the scores of some items for one history.
 
@@ -51,19 +45,13 @@ def explain(
         scorer: of the model itself (`Model.scorer`).
         history: one, of the events that the model reads (`Histories.recent`).
         items: catalogue rows, (M,).
-        method: see `leave_one_out` and `in_orders`.
-        orders: for the latter.
-        seed: of its draws.
     """
     scorer, history, items = focused(scorer, history, items)
 
     def value(keep_NT: Bools) -> Doubles:
         return scores_of(scorer, occluded(history, keep_NT), items, len(scorer.catalogue))
 
-    events = int(history.lengths[0])
-    if method == "orders":
-        return in_orders(value, events, orders, np.random.default_rng(seed))
-    return leave_one_out(value, events)
+    return leave_one_out(value, int(history.lengths[0]))
 
 
 def leave_one_out(value: Value, events: int) -> Explanation:
@@ -87,35 +75,3 @@ def leave_one_out(value: Value, events: int) -> Explanation:
     lost_TM = full_M - without_TM
     rest_M = (full_M - base_M - lost_TM.sum(axis=0)) / events
     return Explanation(full_M, base_M, lost_TM + rest_M)
-
-
-def in_orders(value: Value, events: int, orders: int, rng: np.random.Generator) -> Explanation:
-    """Add the events one by one in random orders, and average what each adds when its turn comes.
-
-    The parts of every order add up, so the average does; with many orders it is the Shapley value
-    (Castro et al. 2009, Polynomial calculation of the Shapley value based on sampling). Every
-    order is also walked backwards, which evens out where in it an event stands. Costs P T
-    histories.
-
-    Args:
-        value: of the history.
-        events: T.
-        orders: P, an even number.
-        rng: of the draws.
-    """
-    places = np.arange(events)
-    weights: Doubles | float = 0.0
-    full_M = base_M = np.empty(0)
-    half = max(1, orders // 2)
-    for _ in range(half):
-        drawn = rng.permutation(events)
-        for order in (drawn, drawn[::-1]):
-            rank_T = np.empty(events, np.int64)
-            rank_T[order] = places
-            keep_NT = rank_T[None, :] < np.arange(events + 1)[:, None]
-            scores_NM = value(keep_NT)
-            base_M, full_M = scores_NM[0], scores_NM[-1]
-            added_TM = np.empty((events, scores_NM.shape[1]))
-            added_TM[order] = np.diff(scores_NM, axis=0)
-            weights = weights + added_TM
-    return Explanation(full_M, base_M, np.asarray(weights) / (2 * half))
