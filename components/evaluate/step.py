@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from recommender.config import Config
 from recommender.evaluation import report
 from recommender.evaluation.assess import Champion, assess
 from recommender.evaluation.evidence import CHAMPION, Evidence
+from recommender.evaluation.long_term.served_lists import read_shown
 from recommender.features.dataset import Dataset
 from recommender.files import atomic_file
 from recommender.registry import Registry
@@ -43,6 +45,7 @@ def run(config: str, run_id: str, dataset: str, model: str, evaluation: str) -> 
             run_id=run_id,
             candidate_version=version_of(digests(candidate)),
             champion=_champion(step.config),
+            shown=read_shown(step.config, time.time_ns() // 1_000_000),
         )
         folder = Path(evaluation)
         found.requests.save(folder / "requests")

@@ -14,6 +14,8 @@ from recommender.evaluation.findings import BudgetFacts, CurvePoint, Findings, H
 from recommender.evaluation.heads import ActionModel, Head, judge_heads
 from recommender.evaluation.listing import describe_lists, describe_providers
 from recommender.evaluation.logged import off_policy
+from recommender.evaluation.long_term.served_lists import Shown
+from recommender.evaluation.long_term.versions import versions
 from recommender.evaluation.long_term.view import view
 from recommender.evaluation.panel import Panel
 from recommender.evaluation.records import rounded
@@ -22,7 +24,13 @@ from recommender.features.dataset import Dataset
 _TIMED = 30
 
 
-def find(panel: Panel, dataset: Dataset, candidate: Model, config: Config) -> Findings:
+def find(
+    panel: Panel,
+    dataset: Dataset,
+    candidate: Model,
+    config: Config,
+    shown: Shown | None = None,
+) -> Findings:
     """Look at groups, lists, heads, the logged policy, the long term and the cost.
 
     Args:
@@ -30,6 +38,7 @@ def find(panel: Panel, dataset: Dataset, candidate: Model, config: Config) -> Fi
         dataset: what they were trained and tested on.
         candidate: of the last fold.
         config: the whole configuration.
+        shown: lists that were served, if any were logged.
     """
     rival = strongest(panel) if len(panel.runs) > 1 else next(iter(panel.runs))
     fold = dataset.folds[-1]
@@ -42,6 +51,7 @@ def find(panel: Panel, dataset: Dataset, candidate: Model, config: Config) -> Fi
         heads=_heads(candidate, dataset, config),
         off_policy=off_policy(candidate.scorer, candidate.history, dataset, fold, config),
         long_term=view(dataset.log, config.actions),
+        versions=None if shown is None else versions(shown, config),
         budget=_budget(candidate, panel),
     )
 

@@ -248,6 +248,82 @@ class LongTermFacts(Record):
     proxy: ProxyFacts | None = None
 
 
+class VersionFacts(Record):
+    """A model version as the log of served lists shows it.
+
+    Attributes:
+        version: in the registry.
+        first, last: list, UTC milliseconds.
+        lists, people: that it served.
+        success: share of lists that a success came of.
+        negative: share of lists with negative feedback; None where no event type is negative.
+        returned: share of a person's days after which the person came again within
+            `VersionsFacts.return_days`; None where nobody could be followed.
+        fallbacks: lists that were answered without a history.
+    """
+
+    version: str
+    first: int
+    last: int
+    lists: int
+    people: int
+    success: float
+    negative: float | None
+    returned: float | None
+    fallbacks: int
+
+
+class EffectFacts(Record):
+    """What one look at a change of versions says of one outcome; see `long_term.changes`.
+
+    Attributes:
+        method: of the look.
+        outcome: in words.
+        before, after: the versions.
+        start: the first day of the later one, UTC milliseconds.
+        effect: with its interval.
+        plain: the plain comparison of means.
+        detectable: the smallest true effect that such data show with 80 % power.
+        people, others: behind it, under the later and the earlier version.
+        crossed: of them, served by both.
+        shortcomings: why it is insufficient; empty if it is not.
+    """
+
+    method: str
+    outcome: str
+    before: str
+    after: str
+    start: int
+    effect: Interval
+    plain: float | None
+    detectable: float | None
+    people: int
+    others: int
+    crossed: int
+    shortcomings: tuple[str, ...]
+
+
+class VersionsFacts(Record):
+    """Versions that served, and what their changes did.
+
+    Attributes:
+        lists, people: behind it all.
+        set_aside: lists that could not be used, by reason.
+        return_days: see `VersionFacts.returned`.
+        versions: in the order in which they first served.
+        effects: of the latest changes.
+        caveats: by method.
+    """
+
+    lists: int
+    people: int
+    set_aside: dict[str, int]
+    return_days: int
+    versions: tuple[VersionFacts, ...]
+    effects: tuple[EffectFacts, ...]
+    caveats: dict[str, tuple[str, ...]]
+
+
 class BudgetFacts(Record):
     """What the candidate costs.
 
@@ -272,6 +348,7 @@ class Findings(Record):
         heads: of the candidate, on the last fold.
         off_policy: None where no propensities were logged.
         long_term: as the log shows it.
+        versions: None where no served lists were logged.
         budget: None where it was not measured.
     """
 
@@ -283,4 +360,5 @@ class Findings(Record):
     heads: tuple[HeadFacts, ...] = ()
     off_policy: OffPolicyFacts | None = None
     long_term: LongTermFacts | None = None
+    versions: VersionsFacts | None = None
     budget: BudgetFacts | None = None

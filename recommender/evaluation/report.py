@@ -55,6 +55,7 @@ def render(evidence: Evidence, decision: Decision | None) -> str:
         percent=_percent,
         plain=_plain,
         day=_day,
+        signed=_signed,
     )
     word, sign = _VERDICTS[decision.verdict if decision else "pending"]
     if decision and decision.action == "keep champion":
@@ -101,6 +102,10 @@ def _number(value: float | None) -> str:
 
 def _interval(found: Interval) -> str:
     return f"{_number(found.low)} – {_number(found.high)}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}"
 
 
 def _share(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """The evaluate and gate steps: artifacts in, artifacts out, with the real registry."""
 
 import json
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from kfp import dsl, local
+from markupsafe import escape
+from served_world import tables as served_tables
 
 from components.evaluate import step as evaluate
 from components.evaluate.component import evaluate as evaluate_component
@@ -19,11 +22,15 @@ from recommender.config.source import SyntheticSource
 from recommender.evaluation.evidence import Evidence
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.gate import Decision
+from recommender.evaluation.long_term.policies import Sampled, TopicTaste
+from recommender.evaluation.long_term.simulator import World
+from recommender.evaluation.long_term.visits import DAY_MS
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, EventLog
 from recommender.files import read_json
 from recommender.registry import Decision as Recorded
 from recommender.registry import Lineage, Registry, Status
+from recommender.served_store import store_of
 from recommender.sources.synthetic import generate
 from recommender.split import cut
 
@@ -157,6 +164,30 @@ def test_the_first_good_candidate_passes_and_one_page_tells_why(bench: Bench) ->
     summary = bench.summary("gate")
     assert summary["verdict"] == "pass"
     assert {"rule", "verdict", "reason"} == set(summary["reasons"][0])
+
+
+def test_logs_of_served_lists_tell_what_a_change_of_versions_did(bench: Bench) -> None:
+    made = World.populated(200, 40, 6, 0)
+    policy = Sampled(TopicTaste(made.topics, made.quality), 3, 0.4)
+    assigned = np.zeros((40, 200), np.int64)
+    assigned[20:, :] = 1
+    journal = made.run([policy, policy], 40, 1, assigned)
+    began = (time.time_ns() // 1_000_000 // DAY_MS - 40) * DAY_MS
+    served, feedback = served_tables(journal, ["m-old", "m-new"], began)
+    store = store_of(bench.config.serving.log, bench.config.paths)
+    store.write("served", served)
+    store.write("feedback", feedback)
+
+    evaluate.run(bench.config.to_json(), RUN, bench.dataset, bench.model, bench.evaluation)
+    found = Evidence.read(Path(bench.evaluation)).findings.versions
+    assert [each.version for each in found.versions] == ["m-old", "m-new"]
+    assert found.people <= 200
+    series = next(each for each in found.effects if each.method == "interrupted time series")
+    assert series.effect.low < 0 < series.effect.high  # it was the same policy
+    page = (bench.config.paths.run(RUN) / "evaluation.html").read_text(encoding="utf-8")
+    assert "m-old → m-new" in page
+    for lines in found.caveats.values():
+        assert all(escape(line) in page for line in lines)
 
 
 def test_before_the_gate_the_page_is_there_without_a_verdict(bench: Bench) -> None:

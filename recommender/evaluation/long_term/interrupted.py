@@ -43,6 +43,9 @@ class Interruption:
     Attributes:
         level: the jump on the day of the change, in units of the figure.
         slope: the change of the trend, in units per day.
+        average: what both make of the days after the change together, in units of the figure. Its
+            ends are those of level and slope added up: wider than their covariance asks for,
+            which leaves room for a trend that would have bent by itself.
         fitted: (T,).
         without: what the trend before would have led to, (T,).
         days_before, days_after: days that the fit rests on.
@@ -51,6 +54,7 @@ class Interruption:
 
     level: Term
     slope: Term
+    average: Term
     fitted: Doubles
     without: Doubles
     days_before: int
@@ -59,7 +63,12 @@ class Interruption:
 
 
 def interrupted(
-    daily_T: Doubles, change: int, *, confidence: float = 0.95, weekdays: bool = True
+    daily_T: Doubles,
+    change: int,
+    *,
+    confidence: float = 0.95,
+    weekdays: bool = True,
+    left_out_T: NDArray[np.bool_] | None = None,
 ) -> Interruption:
     """Look for a jump and a bend.
 
@@ -68,36 +77,45 @@ def interrupted(
         change: the first day under the new regime.
         confidence: level of the intervals.
         weekdays: whether days of the week have effects of their own.
+        left_out_T: days that nothing is learned from: without data, or under both regimes.
 
     Raises:
         ValueError: there are fewer than 3 days on a side, or a value is not finite.
     """
     days = len(daily_T)
-    if not 3 <= change <= days - 3 or not np.isfinite(daily_T).all():
-        raise ValueError(f"{change} days before and {days - change} after; all must be finite")
+    kept_T = np.ones(days, bool) if left_out_T is None else ~left_out_T
+    sides = int(kept_T[:change].sum()), int(kept_T[change:].sum())
+    if min(sides) < 3 or not np.isfinite(daily_T[kept_T]).all():
+        raise ValueError(f"{sides[0]} days before and {sides[1]} after; all must be finite")
     t = np.arange(days, dtype=np.float64)
     after = (t >= change).astype(np.float64)
     columns = [np.ones(days), t, after, after * (t - change)]
     if weekdays and days >= 2 * LEAST_DAYS:
         columns += [(t % 7 == day).astype(np.float64) for day in range(1, 7)]
     x_TP = np.stack(columns, axis=1)
-    beta_P, *_ = np.linalg.lstsq(x_TP, daily_T, rcond=None)
-    error_P = np.sqrt(np.diag(_newey_west(x_TP, daily_T - x_TP @ beta_P)))
+    seen_TP, seen_T = x_TP[kept_T], daily_T[kept_T]
+    beta_P, *_ = np.linalg.lstsq(seen_TP, seen_T, rcond=None)
+    error_P = np.sqrt(np.diag(_newey_west(seen_TP, seen_T - seen_TP @ beta_P)))
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    terms = [
+    level, slope = (
         Term(float(b), float(b - z * e), float(b + z * e))
-        for b, e in zip(beta_P, error_P, strict=True)
-    ]
+        for b, e in zip(beta_P[2:4], error_P[2:4], strict=True)
+    )
+    distance = float((t - change)[kept_T & (t >= change)].mean())
     before_P = beta_P.copy()
     before_P[2:4] = 0
     return Interruption(
-        terms[2],
-        terms[3],
+        level,
+        slope,
+        Term(
+            level.estimate + distance * slope.estimate,
+            level.low + distance * slope.low,
+            level.high + distance * slope.high,
+        ),
         x_TP @ beta_P,
         x_TP @ before_P,
-        change,
-        days - change,
-        min(change, days - change) >= LEAST_DAYS,
+        *sides,
+        min(sides) >= LEAST_DAYS,
     )
 
 

@@ -233,14 +233,10 @@ def _interrupted(world: World, same: Policy, varied: Policy, seed: int) -> Seen:
     stayed = copy.deepcopy(world).run([same], days, seed + 5)
     daily = _mood(switched)
     found = interrupted(daily, change, weekdays=False)
-    middle = (days - change) / 2
-    effect = [found.level.estimate, found.level.low, found.level.high]
-    slope = [found.slope.estimate, found.slope.low, found.slope.high]
-    ends = tuple(level + middle * bend for level, bend in zip(effect, slope, strict=True))
     return _seen(
         "interrupted time series",
         "change of mean satisfaction over five weeks after everybody was switched",
-        (ends[0], ends[1], ends[2]),
+        (found.average.estimate, found.average.low, found.average.high),
         float((daily - _mood(stayed))[change:].mean()),
         float(daily[change:].mean() - daily[:change].mean()),
     )
@@ -267,7 +263,7 @@ def _matched(world: World, same: Policy, varied: Policy, seed: int) -> Seen:
     stayed = copy.deepcopy(before).run([same], 42, seed + 7)
     outcome = after.satisfaction[-1]
     truth = (outcome - stayed.satisfaction[-1])[here & treated].mean()
-    found = matched(habit[here], treated[here], outcome[here], seed=seed)
+    found = matched(habit[here], treated[here], outcome[here])
     return _seen(
         "matched comparison",
         "effect on the satisfaction of active people, who got the new policy first",
