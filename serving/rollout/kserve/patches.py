@@ -49,11 +49,12 @@ def start(
         marks = {OWNER: owner, STABLE: live}
         # The name would rename the Knative service; revisions of one service share the traffic.
         unnamed = {key: value for key, value in predictor.items() if key != "name"}
-        stable = service["spec"]["predictor"].get("minReplicas") or 0
+        there = service["spec"]["predictor"]
+        most = there.get("maxReplicas") or math.inf
         changed = {
             **unnamed,
             "annotations": {**predictor.get("annotations", {}), BEFORE: created},
-            "minReplicas": max(least, stable),
+            "minReplicas": int(min(max(least, there.get("minReplicas") or 0), most)),
             "canaryTrafficPercent": 0,
         }
         return {"metadata": {"annotations": marks}, "spec": {"predictor": changed}}

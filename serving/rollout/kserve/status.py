@@ -128,6 +128,8 @@ def rolled_back(service: dict[str, Any], mode: Mode) -> Reading:
         left = [str(entry.get("name")) for entry in status.get("canaryStatuses") or []]
         told = f"the controller still reports the canary {', '.join(left)}"
         return Reading(Progress.PROGRESSING, told) if left else _READY
+    if service["spec"]["predictor"].get("canaryTrafficPercent") is None:
+        return _READY  # there was no canary
     created = _component(status).get("latestCreatedRevision")
     share = _share(status, created) if created != revision_before(service) else 0
     told = f"revision {created} still gets {share} %"

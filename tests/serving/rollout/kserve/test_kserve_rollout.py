@@ -96,7 +96,7 @@ def killed_at(world: KServeWorld, hit_rates: tuple[float, float], n: int) -> Non
 CASES = [(GOOD, n) for n in range(29)] + [(BAD, n) for n in range(18)]
 
 
-@pytest.mark.parametrize(("hit_rates", "n"), CASES[1:29:4] + CASES[31::5])
+@pytest.mark.parametrize(("hit_rates", "n"), CASES[1:29:5] + CASES[31::8])
 def test_killed_in_any_phase_and_started_again_it_ends_as_if_nothing_had_been(
     world: KServeWorld, hit_rates: tuple[float, float], n: int
 ) -> None:

@@ -1,0 +1,417 @@
+"""What goes wrong between a rollout and its cluster, and what comes of it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from fake_kubernetes import RUNTIMES, SERVICES, FakeKubernetes, Fault
+from kserve_world import (
+    CANDIDATE,
+    GOOD,
+    IMAGE,
+    NAME,
+    OTHER,
+    STABLE,
+    KServeWorld,
+    until,
+)
+
+from recommender.errors import RolloutError, ServingError
+from serving.rollout.kserve.client import Cluster, Resource
+from serving.rollout.kserve.owner import owner_of
+from serving.rollout.kserve.target import KServeTarget
+from serving.rollout.state import Phase
+from serving.rollout.target import CandidateError
+
+SERVICE = f"{SERVICES}/{NAME}"
+KIND = Resource("serving.kserve.io/v1beta1", "inferenceservices", "default")
+
+
+def cluster_of(world: KServeWorld, **settings: object) -> Cluster:
+    return Cluster.connect(world.config(**settings).rollout.targets.kserve)
+
+
+def patched(world: KServeWorld, code: int = 200) -> int:
+    """Return how many patches were answered so."""
+    return sum(r[0] == "PATCH" and r[2] == code for r in world.api.requests)
+
+
+# Conflicts, and answers that never come.
+
+
+def test_a_conflict_is_read_again_and_the_others_change_is_kept(world: KServeWorld) -> None:
+    world.api.faults = [Fault(times=3, methods=("PATCH",), stale=True)]
+    world.target().start_candidate(CANDIDATE)
+    assert patched(world, 409) == 3
+    assert "example.com/somebody-else" in world.api.service(NAME)["metadata"]["annotations"]
+    assert world.target().live() == STABLE
+
+
+def test_a_whole_rollout_goes_through_a_storm_of_conflicts(world: KServeWorld) -> None:
+    world.api.faults = [Fault(methods=("PATCH",), stale=n % 3 != 0) for n in range(1, 30)]
+    assert world.start(GOOD).phase is Phase.PROMOTED
+    assert patched(world, 409) >= 3
+    until(lambda: world.shares() == {CANDIDATE: 100})
+
+
+def test_conflicts_that_never_end_are_given_up_and_nothing_is_forced(world: KServeWorld) -> None:
+    world.settings["retry_s"] = 0.3
+    world.api.faults = [Fault(times=10_000, methods=("PATCH",), stale=True)]
+    before = world.spec
+    with pytest.raises(ServingError, match=r"modified.*attempts in 0\.3 s"):
+        world.target().start_candidate(CANDIDATE)
+    assert world.spec == before
+
+
+def test_after_a_conflict_the_intent_is_worked_out_anew(standard: KServeWorld) -> None:
+    asked: list[str] = []
+
+    def intent(service: dict[str, object]) -> dict[str, object] | None:
+        marks = service["metadata"].get("annotations", {})  # type: ignore[attr-defined]
+        asked.append(marks.get("example.com/somebody-else", ""))
+        return None if asked[-1] else {"metadata": {"annotations": {"mine": "1"}}}
+
+    standard.api.faults = [Fault(methods=("PATCH",), stale=True)]
+    after = cluster_of(standard).change(KIND, NAME, intent)
+    assert len(asked) == 2, "the other's change made ours needless"
+    assert "mine" not in after["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_an_answer_that_never_came_is_no_reason_to_do_it_twice(
+    world: KServeWorld, cut: str
+) -> None:
+    target = world.target()
+    target.live()
+    world.api.faults = [Fault(methods=("PATCH",), cut=cut)]
+    target.start_candidate(CANDIDATE)
+    # The patch whose answer was lost was made, and the next look found the canary there.
+    assert patched(world) == (1 if cut == "before" else 0)
+
+
+def test_a_slow_answer_is_asked_for_again(standard: KServeWorld) -> None:
+    standard.api.faults = [Fault(methods=("GET",), delay_s=0.5)]
+    assert cluster_of(standard, request_timeout_s=0.1).get(KIND, NAME) is not None
+
+
+# An API server that is down, busy, or doesn't know us.
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+def test_a_busy_api_server_is_asked_again(standard: KServeWorld, code: int) -> None:
+    standard.api.faults = [Fault(times=2, status=code)]
+    assert standard.target().live() == STABLE
+    assert [r[2] for r in standard.api.requests].count(code) == 2
+
+
+def test_a_throttling_api_server_says_how_long_to_wait(
+    standard: KServeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("serving.rollout.kserve.client.time.sleep", waits.append)
+    standard.api.faults = [Fault(status=429, headers={"Retry-After": "7"})]
+    cluster_of(standard, retry_s=30.0).get(KIND, NAME)
+    assert [wait for wait in waits if wait] == [7.0]
+
+
+def test_an_api_server_that_stays_down_is_said_and_nothing_was_changed(
+    standard: KServeWorld,
+) -> None:
+    standard.settings["retry_s"] = 0.2
+    standard.api.faults = [Fault(times=10_000, status=503)]
+    with pytest.raises(ServingError, match=r"503.*attempts"):
+        standard.target().live()
+
+
+def test_an_api_server_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with FakeKubernetes() as api:
+        world = KServeWorld(api, tmp_path, {"retry_s": 0.2})
+        target = world.target()
+    with pytest.raises(ServingError, match="does not answer GET"):
+        target.live()
+
+
+def test_an_expired_token_is_said_at_once(standard: KServeWorld) -> None:
+    target = standard.target()
+    standard.api.token = "another"
+    with pytest.raises(ServingError, match="401") as error:
+        target.live()
+    assert "log in again" in error.value.hint
+    assert [r[2] for r in standard.api.requests].count(401) == 1, "no use in trying again"
+
+
+def test_a_missing_right_is_said_with_the_verb_and_the_kind(standard: KServeWorld) -> None:
+    standard.api.forbidden = lambda method, path: method == "PATCH"
+    with pytest.raises(ServingError, match="PATCH inferenceservices/ostinato: not allowed in def"):
+        standard.target().start_candidate(CANDIDATE)
+
+
+def test_a_token_that_expires_under_way_leaves_a_rollout_that_goes_on(world: KServeWorld) -> None:
+    watched = world.api.fault
+
+    def expire(method: str) -> Fault | None:
+        if any(s.get(CANDIDATE) == 25 for s in world.api.controller.seen):
+            world.api.token = "another"
+        return watched(method)
+
+    world.api.fault = expire  # type: ignore[method-assign]
+    with pytest.raises(ServingError, match="401"):
+        world.start(GOOD)
+    assert world.champions.champion_alias == STABLE
+    world.api.fault, world.api.token = watched, "valid"  # type: ignore[method-assign]
+    assert world.start(GOOD).phase is Phase.PROMOTED
+    until(lambda: world.shares() == {CANDIDATE: 100})
+
+
+def test_no_way_to_a_cluster_is_said(tmp_path: Path) -> None:
+    with FakeKubernetes() as api, pytest.raises(ServingError, match="no way to the cluster"):
+        KServeWorld(api, tmp_path).target(context="not there")
+
+
+# A controller that doesn't do its work.
+
+
+def test_a_controller_that_never_reports_is_not_the_candidates_fault(world: KServeWorld) -> None:
+    world.settings["timeout_s"] = 0.2
+    world.api.controller.hangs = True
+    with pytest.raises(ServingError, match="has not reported"):
+        world.start(GOOD)
+    assert world.champions.withdrawn == []
+    assert world.target().live() == STABLE
+    world.api.controller.hangs = False
+    world.settings["timeout_s"] = 2.0
+    assert world.start(GOOD).phase is Phase.PROMOTED
+
+
+def test_a_controller_that_stops_at_the_promotion_lets_the_champion_be_moved_back(
+    world: KServeWorld,
+) -> None:
+    world.settings["timeout_s"] = 0.2
+    promote = world.champions.promote
+
+    def stop(version: str, **told: object) -> None:
+        promote(version, **told)  # type: ignore[arg-type]
+        world.api.controller.hangs = version == CANDIDATE
+
+    world.champions.promote = stop  # type: ignore[method-assign]
+    with pytest.raises(ServingError, match="is written down, but KServe has not carried it out"):
+        world.start(GOOD)
+    assert world.champions.champion_alias == STABLE
+    world.settings["timeout_s"], world.champions.promote = 2.0, promote  # type: ignore[method-assign]
+    assert world.start(GOOD).phase is Phase.PROMOTED
+    assert world.target().live() == world.champions.champion_alias == CANDIDATE
+    until(lambda: world.shares() == {CANDIDATE: 100})
+
+
+def test_a_candidate_that_never_becomes_ready_is_rolled_back(world: KServeWorld) -> None:
+    world.settings["timeout_s"] = 0.3
+    world.api.controller.slow = {CANDIDATE}
+    state = world.start(GOOD)
+    assert state.phase is Phase.ROLLED_BACK
+    assert state.lost
+    assert "0 of 1 pods" in state.reason
+    until(lambda: world.shares() == {STABLE: 100})
+
+
+def test_a_canary_that_dies_is_found_by_the_check_after_its_grace(standard: KServeWorld) -> None:
+    target = standard.target(unready_s=0.05)
+    target.start_candidate(CANDIDATE)
+    target.check()
+    standard.api.controller.slow = {CANDIDATE}
+    until(lambda: _unready(target))
+    standard.api.controller.slow = set()
+    until(lambda: not _raises(target))
+
+
+def _unready(target: KServeTarget) -> bool:
+    try:
+        target.check()
+    except CandidateError as error:
+        return "has not been ready for" in error.message
+    return False
+
+
+def _raises(target: KServeTarget) -> bool:
+    try:
+        target.check()
+    except CandidateError:
+        return True
+    return False
+
+
+# Other hands on the same InferenceService.
+
+
+def test_a_second_rollout_is_refused_and_takes_nothing_away(world: KServeWorld) -> None:
+    world.target().start_candidate(CANDIDATE)
+    before, other = world.spec, world.target(owner="them")
+    for act in (
+        lambda: other.start_candidate(OTHER),
+        lambda: other.start_candidate(CANDIDATE),
+        lambda: other.set_weight(50),
+        lambda: other.promote(CANDIDATE),
+    ):
+        with pytest.raises(RolloutError, match=r"another rollout \(us\)"):
+            act()
+    other.rollback()
+    assert world.spec == before
+
+
+def test_a_canary_by_hand_is_nobodys_to_touch(standard: KServeWorld) -> None:
+    service = standard.api.service(NAME)
+    predictor = {**service["spec"]["predictor"], "name": "mine"}
+    service["spec"]["canary"] = [{"trafficPercent": 10, "predictor": predictor}]
+    standard.api.put(SERVICE, service)
+    target = standard.target()
+    with pytest.raises(RolloutError, match="a canary of somebody else is there"):
+        target.start_candidate(CANDIDATE)
+    target.rollback()
+    assert standard.spec["canary"] == service["spec"]["canary"]
+
+
+def test_a_canary_that_was_taken_away_by_hand_is_not_the_candidates_fault(
+    world: KServeWorld,
+) -> None:
+    target = world.target()
+    target.start_candidate(CANDIDATE)
+    world.target().rollback()
+    for act in (target.check, lambda: target.set_weight(25)):
+        with pytest.raises(RolloutError, match=r"taken.*away") as error:
+            act()
+        assert not isinstance(error.value, CandidateError)
+
+
+def test_what_is_none_of_ours_is_not_replaced(standard: KServeWorld) -> None:
+    service = standard.api.service(NAME)
+    service["spec"]["predictor"]["model"]["runtime"] = "triton"
+    standard.api.put(SERVICE, service)
+    with pytest.raises(RolloutError, match="none of our versions"):
+        standard.target().start_candidate(CANDIDATE)
+
+
+def test_two_that_begin_at_the_same_moment_make_one_canary(standard: KServeWorld) -> None:
+    standard.settings["timeout_s"] = 5.0
+    came: list[str] = []
+
+    def begin(owner: str, version: str) -> None:
+        try:
+            standard.target(owner=owner).start_candidate(version)
+        except RolloutError:
+            came.append("refused")
+        else:
+            came.append(version)
+
+    threads = [
+        threading.Thread(target=begin, args=pair) for pair in (("a", CANDIDATE), ("b", OTHER))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(came)[1] == "refused"
+    assert [c["predictor"]["name"] for c in standard.spec["canary"]] == [sorted(came)[0]]
+
+
+# Versions never change.
+
+
+def test_what_was_never_prepared_is_never_promoted(world: KServeWorld) -> None:
+    with pytest.raises(RolloutError, match="has not been prepared"):
+        world.target().promote(CANDIDATE)
+    target = world.target()
+    target.start_candidate(CANDIDATE)
+    with pytest.raises(RolloutError, match="has not been prepared"):
+        target.promote(OTHER)
+
+
+def test_a_canary_that_fails_before_its_promotion_is_not_promoted(world: KServeWorld) -> None:
+    target = world.target()
+    target.start_candidate(CANDIDATE)
+    world.api.controller.broken = {CANDIDATE}
+    until(lambda: "BlockedByFailedLoad" in str(world.api.service(NAME)["status"]))
+    with pytest.raises(CandidateError, match="hash mismatch"):
+        target.promote(CANDIDATE)
+    with pytest.raises(CandidateError, match="hash mismatch"):
+        target.check()
+
+
+def test_a_version_brings_a_runtime_of_its_own_and_keeps_it(standard: KServeWorld) -> None:
+    standard.target().start_candidate(CANDIDATE)
+    runtime = standard.api.objects[f"{RUNTIMES}/{NAME}-{CANDIDATE}"]
+    assert runtime["spec"]["containers"][0]["image"] == IMAGE
+    newer = standard.target(image=IMAGE.replace("a" * 64, "b" * 64))
+    with pytest.raises(RolloutError, match="the code of a version never changes"):
+        newer.start_candidate(CANDIDATE)
+    standard.target(image="").start_candidate(CANDIDATE)
+    with pytest.raises(RolloutError, match="there is no ServingRuntime"):
+        standard.target(image="").start_candidate(OTHER)
+
+
+def test_a_canary_from_another_place_is_refused(standard: KServeWorld) -> None:
+    standard.target().start_candidate(CANDIDATE)
+    service = standard.api.service(NAME)
+    service["spec"]["canary"][0]["predictor"]["model"]["storageUri"] = "s3://elsewhere"
+    standard.api.put(SERVICE, service)
+    with pytest.raises(RolloutError, match="is served from s3://elsewhere"):
+        standard.target().start_candidate(CANDIDATE)
+
+
+def test_a_model_on_this_machine_is_refused(
+    standard: KServeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kserve_world.Places.uri", lambda self, version: f"file:///m/{version}")
+    with pytest.raises(RolloutError, match="no cluster can read"):
+        standard.target().start_candidate(CANDIDATE)
+
+
+def test_the_url_is_what_the_status_says_unless_it_is_set(standard: KServeWorld) -> None:
+    assert standard.target().url == "http://ostinato.example.com"
+    assert standard.target(url="http://gateway:8080/").url == "http://gateway:8080"
+
+
+def test_an_owner_outlives_the_process(tmp_path: Path) -> None:
+    assert owner_of(tmp_path / "a") == owner_of(tmp_path / "a") != owner_of(tmp_path / "b")
+
+
+def test_stable_capacity_is_kept_while_the_canary_grows_with_its_share(
+    standard: KServeWorld,
+) -> None:
+    standard.serve(STABLE, minReplicas=4)
+    until(lambda: standard.api.controller.deployments[f"{NAME}-{STABLE}-predictor"].replicas == 4)
+    standard.api.controller.fewest = None
+    target = standard.target()
+    target.start_candidate(CANDIDATE)
+    grown = []
+    for percent in (25, 50, 100):
+        target.set_weight(percent)
+        canary = standard.spec["canary"][0]
+        assert canary["trafficPercent"] == percent
+        grown.append(
+            (canary["predictor"]["minReplicas"], standard.spec["predictor"]["minReplicas"])
+        )
+    assert grown == [(1, 5), (2, 6), (4, 8)]
+    target.rollback()
+    assert standard.spec["predictor"]["minReplicas"] == 4
+    assert standard.api.controller.fewest == 4, "never fewer pods than before"
+
+
+def test_every_method_can_be_called_again_and_changes_nothing_then(world: KServeWorld) -> None:
+    target = world.target()
+    for act in (
+        lambda: target.prepare(STABLE),
+        lambda: target.start_candidate(CANDIDATE),
+        lambda: target.start_stable(STABLE),
+        lambda: target.set_weight(25),
+        lambda: target.prepare(CANDIDATE),
+        lambda: target.promote(CANDIDATE),
+        lambda: target.rollback(),
+    ):
+        act()
+        target.live()
+        before, patches = world.spec, len(world.api.patches)
+        act()
+        assert world.spec == before
+        assert len(world.api.patches) == patches
+    assert target.live() == CANDIDATE
