@@ -21,6 +21,7 @@ from pipelines.options import (
     config_of,
     console,
 )
+from pipelines.rollout import app as rollout
 from pipelines.stream import app as stream
 from recommender.errors import UserError
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 app.add_typer(features, name="features")
 app.add_typer(stream, name="stream")
+app.add_typer(rollout, name="rollout")
 app.add_typer(schedule, name="schedule")
 app.command()(submit)
 

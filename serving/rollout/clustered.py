@@ -73,6 +73,15 @@ class Cells:
             np.asarray(events, np.float64),
         )
 
+    @classmethod
+    def alone(cls, user: Integers, value: Floats) -> Cells:
+        """Sum up requests of one arm in one step, (N,) each; `events` sums the values."""
+        _, row = np.unique(user, return_inverse=True)
+        counted = np.bincount(row).astype(np.float64)
+        none = np.zeros(len(counted), np.int64)
+        events = np.asarray(np.bincount(row, value), np.float64)
+        return cls(np.arange(len(counted)), none, none > 0, np.asarray(counted), events)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -174,6 +183,26 @@ def interval(estimate: Estimate, alpha: float) -> tuple[float, float]:
         return -1.0, 1.0
     reach = float(_reach(np.array(estimate.variance), alpha))
     return max(estimate.difference - reach, -1.0), min(estimate.difference + reach, 1.0)
+
+
+def reach_of_rate(cells: Cells, alpha: float) -> float:
+    """Return half the width of a confidence sequence for the rate of one arm.
+
+    Args:
+        cells: of that arm, as `Cells.alone` makes them.
+        alpha: chance that an end is ever wrong, for each end alone.
+
+    Returns:
+        1 where there are too few users or events to tell.
+    """
+    total, users = float(cells.counted.sum()), len(cells.user)
+    rate = float(cells.events.sum()) / total
+    residual = cells.events - rate * cells.counted
+    clustered = float(residual @ residual) / total**2 * users / max(users - 1, 1)
+    # Of no event, or of nothing but events, no more is known than of one.
+    inside = min(max(rate, 1 / (total + 2)), 1 - 1 / (total + 2))
+    variance = max(clustered, inside * (1 - inside) / total)
+    return min(float(_reach(np.array(variance), alpha)), 1.0)
 
 
 def _reach(variance: Floats, alpha: float) -> Floats:

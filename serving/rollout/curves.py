@@ -18,6 +18,9 @@ from serving.rollout.records import Arm, Record
 from serving.rollout.sequential import quantile_bounds, rate_interval
 
 Floats = NDArray[np.float64]
+Series = tuple[Floats, Floats, Floats, Floats]
+"""Percent of the width, values, lower and upper ends."""
+
 _POSITIONS = 60
 _ROOM = 1.1  # above the highest point
 
@@ -122,15 +125,33 @@ def _chart(
 ) -> Chart:
     total = len(records)
     positions = np.unique(np.linspace(1, max(total, 1), _POSITIONS).astype(int))
-    found = {}
+    series = {}
     for arm in Arm:
         mine = np.array([record.arm is arm for record in records], bool)
         ends = np.concatenate([[0], np.cumsum(mine)])[np.minimum(positions, total)]
         values = follow([record for record in records if record.arm is arm], ends.tolist())
-        found[arm] = [scale * value for value in values]
+        line, low, high = (scale * value for value in values)
+        series[arm] = (100 * positions / max(total, 1), line, low, high)
+    return framed(title, unit, series, steps_of([r.step for r in records], plan), total)
+
+
+def framed(
+    title: str, unit: str, series: dict[Arm, Series], steps: tuple[Mark, ...], total: int
+) -> Chart:
+    """Draw one or both arms into a frame that fits what is known in the end.
+
+    Args:
+        title: what is shown.
+        unit: `%` ends at 100.
+        series: by arm: percent of the width, values, lower and upper ends, (P,) each; NaN and
+            infinity where nothing is known.
+        steps: where each step begins.
+        total: users or requests at the right end.
+    """
     # What is known in the end decides on the scale; a band may leave it while there is little data.
-    ends = [value[-1] for arm in Arm for value in found[arm] if np.isfinite(value[-1])]
-    lines = [value for arm in Arm for value in found[arm][0] if np.isfinite(value)]
+    parts = [part for told in series.values() for part in told[1:]]
+    ends = [float(part[-1]) for part in parts if len(part) and np.isfinite(part[-1])]
+    lines = [v for _, line, _, _ in series.values() for v in line if np.isfinite(v)]
     typical = float(np.percentile(lines, 90)) if lines else 0.0
     top = max(_ROOM * max(typical, *ends, 0.0), 1.0)
     if unit == "%":
@@ -139,10 +160,10 @@ def _chart(
     def place(value: Floats) -> Floats:
         return np.asarray(np.clip(100 - 100 * np.minimum(value, 1e9) / top, 0, 100))
 
-    across = 100 * positions / max(total, 1)
-    curves = tuple(_curve(arm, across, *(place(v) for v in found[arm])) for arm in Arm)
+    curves = tuple(
+        _curve(arm, told[0], *(place(part) for part in told[1:])) for arm, told in series.items()
+    )
     marks = tuple(Mark(float(place(np.array(value))), f"{value:g}") for value in _ticks(top))
-    steps = _steps(records, plan)
     return Chart(title, unit, curves, marks, steps, total)
 
 
@@ -165,10 +186,12 @@ def _ticks(top: float) -> list[float]:
     return [round(n * step, 10) for n in range(int(top / step) + 1) if n * step < 0.97 * top]
 
 
-def _steps(records: Sequence[Record], plan: Plan) -> tuple[Mark, ...]:
+def steps_of(steps: Sequence[int], plan: Plan) -> tuple[Mark, ...]:
+    """Mark where each step of the plan first occurs in a sequence of steps."""
+    found = np.asarray(steps)
     marks = []
     for index, step in enumerate(plan.steps):
-        first = next((n for n, record in enumerate(records) if record.step == index), None)
-        if first is not None:
-            marks.append(Mark(100 * first / len(records), f"{step.percent} %"))
+        first = np.flatnonzero(found == index)
+        if len(first):
+            marks.append(Mark(100 * float(first[0]) / len(found), f"{step.percent} %"))
     return tuple(marks)

@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recommender.config import Config
 from recommender.files import atomic_file
-from serving.rollout.curves import draw
+from serving.rollout.pictures import charts, traffic_steps
 from serving.rollout.records import Record
+from serving.rollout.shadow import Comparison
 from serving.rollout.state import Phase, State
 
 FILE = "canary.html"
@@ -30,8 +31,20 @@ _ENDS = {
 }
 
 
-def render(state: State, records: Sequence[Record], config: Config) -> str:
-    """Return the page of a rollout, ended or not."""
+def render(
+    state: State,
+    records: Sequence[Record],
+    config: Config,
+    compared: Sequence[Comparison] = (),
+) -> str:
+    """Return the page of a rollout, ended or not.
+
+    Args:
+        state: of the rollout.
+        records: what was seen of each request.
+        config: of the data set.
+        compared: what the shadow has compared.
+    """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -46,15 +59,22 @@ def render(state: State, records: Sequence[Record], config: Config) -> str:
         config=config,
         end=_ENDS.get(state.phase, (str(state.phase), "…", "unsure")),
         signs=_SIGNS,
-        charts=draw(records, state.plan, config.rollout),
+        charts=charts(state, records, config.rollout, compared),
+        traffic=traffic_steps(state),
         level=f"{100 * (1 - config.rollout.false_alarm):g} %",
     )
 
 
-def write(path: Path, state: State, records: Sequence[Record], config: Config) -> None:
-    """Write the page to `path`, atomically."""
+def write(
+    path: Path,
+    state: State,
+    records: Sequence[Record],
+    config: Config,
+    compared: Sequence[Comparison] = (),
+) -> None:
+    """Write the page to `path`, atomically; see `render`."""
     with atomic_file(path) as temporary:
-        temporary.write_text(render(state, records, config), encoding="utf-8")
+        temporary.write_text(render(state, records, config, compared), encoding="utf-8")
         temporary.chmod(0o644)
 
 

@@ -215,6 +215,15 @@ class Rollouts:
                 ) from None
             yield
 
+    @property
+    def driven(self) -> bool:
+        """Whether a process drives a rollout here at this moment."""
+        try:
+            with self.locked():
+                return False
+        except RolloutError:
+            return True
+
     @staticmethod
     def _read(path: Path) -> State:
         told = read_json(path)
