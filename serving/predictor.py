@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,14 @@ import kserve
 from kserve.errors import InvalidInput
 
 from recommender.artifact import Model
+from recommender.config.compute import ComputeConfig
 from recommender.errors import ArtifactError
+from recommender.export.engines import engine_for
 from recommender.registry.signing import verify
 from serving import explaining, open_inference, told
 from serving.ask import Ask, InvalidAskError, parse
+from serving.compute import Batch
+from serving.compute.worker import Worker
 from serving.finding import Finder, Reader
 from serving.items import Items
 from serving.observer import Arrived, Observer
@@ -29,9 +32,6 @@ from serving.refresh import Refresher
 from serving.shelf import Shelf
 
 logger = logging.getLogger("ostinato.predictor")
-
-# More threads than cores only wait for each other.
-_WORKERS = min(4, os.cpu_count() or 1)
 
 
 class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
@@ -48,6 +48,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         items: of the feature store; without them the catalogue stays as it was signed, and no
             category is known.
         refresh_s: between two looks for new items.
+        compute: how answers are computed.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         watch: Watch | None = None,
         items: Items | None = None,
         refresh_s: float = 60.0,
+        compute: ComputeConfig | None = None,
     ) -> None:
         super().__init__(name)
         self.version = version or ""
@@ -77,7 +79,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         self._ranker: Ranker
         # One thread: explanations wait for each other rather than keep recommendations waiting.
         self._explaining = ThreadPoolExecutor(1, "explain")
-        self._compute = ThreadPoolExecutor(_WORKERS, "compute")
+        self._compute = compute or ComputeConfig()
+        self._worker = Worker(self._computed, self._compute, self._note)
 
     def load(self) -> bool:
         """Verify every file against its signature, load, warm up; ready only after all of it.
@@ -96,6 +99,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
                 "serve it with the image that it was released with",
             )
         self._finder.profiles = model.cold is not None and model.cold.reads_profiles
+        model = replace(model, scorer=engine_for(model.scorer, self._folder, self._compute))
         self._ranker = Ranker(model)
         if torch := sys.modules.get("torch"):
             # Two threads of torch under load were ten times slower than one.
@@ -217,15 +221,11 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         return list(await asyncio.gather(*(self._finder.found(ask) for ask in asks)))
 
     async def _answer(self, asks: Sequence[Ask], found: Sequence[Found]) -> list[Answer]:
-        handed = time.perf_counter()
+        # Not here: computing in the event loop would stall the probes.
+        return await self._worker.answer(asks, found)
 
-        def work() -> list[Answer]:
-            began = time.perf_counter()
-            answers = self._ranker.answer(asks, found)
-            took = time.perf_counter() - began
-            self._observer.metrics.computed(len(asks), [began - handed], took)
-            return answers
+    def _computed(self, asks: Sequence[Ask], found: Sequence[Found]) -> list[Answer]:
+        return self._ranker.answer(asks, found)
 
-        loop = asyncio.get_running_loop()
-        # In a thread: computing in the event loop would stall the probes.
-        return await loop.run_in_executor(self._compute, work)
+    def _note(self, batch: Batch) -> None:
+        self._observer.metrics.computed(batch.asks, batch.waited_s, batch.took_s)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from recommender.config.compute import ComputeConfig
 from recommender.config.exploration import ExplorationConfig
 from recommender.config.feedback import FeedbackConfig
 from recommender.config.section import Section
@@ -56,3 +57,6 @@ class ServingConfig(Section):
 
     feedback: FeedbackConfig = FeedbackConfig()
     """Clicks and conversions that are told to the model server."""
+
+    compute: ComputeConfig = ComputeConfig()
+    """How answers are computed."""

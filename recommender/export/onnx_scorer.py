@@ -1,0 +1,140 @@
+"""The Transformer for serving, by ONNX Runtime, from the files that lie beside the weights.
+
+Shape letters: B histories, T events in the longest of them, D width, I items, K items of one
+question, A event types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import ArtifactError
+from recommender.export.onnx_files import file_of
+from recommender.export.programs import HISTORY_INPUTS, LEAST_EVENTS
+from recommender.features.sequences import Histories
+from recommender.model.padded import Padded
+from recommender.model.scorer import TransformerScorer
+from recommender.scoring import Floats
+
+_STATES = 1024
+"""Users' states that are kept: those of the answers that are being made."""
+
+
+class OnnxScorer(TransformerScorer):
+    """Gives the scores of a `TransformerScorer` (within 1e-5) by ONNX Runtime, in one thread.
+
+    The users' states of the last answers are kept, so that the chances of each event type don't
+    read a history again.
+
+    Args:
+        scorer: the same model in PyTorch: what isn't served often (explanations) is asked of it.
+        folder: of the model; holds the ONNX files.
+
+    Raises:
+        ArtifactError: a file is missing or can't be loaded.
+    """
+
+    def __init__(self, scorer: TransformerScorer, folder: Path) -> None:
+        super().__init__(scorer.module, scorer.catalogue)
+        self._retrieve = _session(folder / file_of("retrieve"))
+        self._actions = _session(folder / file_of("actions"))
+        self._states: OrderedDict[bytes, Floats] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return the logit of every item, (B, I)."""
+        scores_BI = np.empty((len(histories), len(self.catalogue)), np.float32)
+        for rows, padded, contexts in self._batches(histories):
+            lengths, now = contexts.position.numpy(), contexts.now.numpy()
+            feeds = _feeds(padded, lengths, now)
+            state_BD, scores_BI[rows] = self._retrieve.run(
+                ["state", "scores"], feeds, _only_what_is_asked()
+            )
+            self._keep(_names(feeds), state_BD)
+        return scores_BI
+
+    def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
+        """Return how likely each event type is for items put in front of the users, (B, K, A)."""
+        types = self.module.action.out.out_features
+        probabilities = np.empty((*items.shape, types), np.float32)
+        if not items.shape[1]:
+            return probabilities
+        for rows, padded, contexts in self._batches(histories):
+            lengths, now = contexts.position.numpy(), contexts.now.numpy()
+            state_BD = self._state_of(_feeds(padded, lengths, now))
+            asked = {"state": state_BD, "candidates": np.ascontiguousarray(items[rows], np.int64)}
+            (logits_BKA,) = self._actions.run(["action_logits"], asked)
+            weights_BKA = np.exp(logits_BKA - logits_BKA.max(axis=-1, keepdims=True))
+            probabilities[rows] = weights_BKA / weights_BKA.sum(axis=-1, keepdims=True)
+        return probabilities
+
+    def _state_of(self, feeds: dict[str, NDArray[np.int64]]) -> Floats:
+        """Return the users' states, read anew only where they are not kept, (B, D)."""
+        names = _names(feeds)
+        with self._lock:
+            kept = [self._states.get(name) for name in names]
+        found = [each for each in kept if each is not None]
+        if len(found) == len(kept):
+            return np.stack(found)
+        (state_BD,) = self._retrieve.run(["state"], feeds, _only_what_is_asked())
+        self._keep(names, state_BD)
+        return np.asarray(state_BD, np.float32)
+
+    def _keep(self, names: list[bytes], state_BD: Floats) -> None:
+        with self._lock:
+            for name, state_D in zip(names, state_BD, strict=True):
+                self._states[name] = state_D
+                self._states.move_to_end(name)
+            while len(self._states) > _STATES:
+                self._states.popitem(last=False)
+
+
+def _feeds(
+    padded: Padded, lengths: NDArray[np.int64], now: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """Return what the graphs are given; they read at least a few events, all of them padding."""
+    missing = ((0, 0), (0, max(0, LEAST_EVENTS - padded.events)))
+    parts = (padded.items, padded.actions, padded.times)
+    whole = [np.pad(part.numpy(), missing) for part in parts]
+    return dict(zip(HISTORY_INPUTS, (*whole, lengths, now), strict=True))
+
+
+def _names(feeds: dict[str, NDArray[np.int64]]) -> list[bytes]:
+    """Return one name per history and moment, by content."""
+    items, actions, times = (feeds[name] for name in HISTORY_INPUTS[:3])
+    made = []
+    for row, (length, now) in enumerate(zip(feeds["lengths"], feeds["now"], strict=True)):
+        digest = hashlib.blake2b(int(now).to_bytes(8, "little", signed=True), digest_size=16)
+        for part in (items, actions, times):
+            digest.update(part[row, :length].tobytes())
+        made.append(digest.digest())
+    return made
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    # More threads than cores only wait for each other; the caller has threads of its own.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has an error class per cause, without a common one
+        raise ArtifactError(f"{path} can't be served: {str(error)[:300]}") from error
+
+
+def _only_what_is_asked() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    # Else what puts the best items in order is run even if nobody wants its output.
+    options.only_execute_path_to_fetches = True
+    return options

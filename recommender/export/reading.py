@@ -1,0 +1,243 @@
+"""One request, computed with as little as it needs: the end of the history is all that is asked.
+
+`UnifiedTransformer` answers for any place of a history; serving asks for the last one. So here
+the last block runs for one state only, what depends on the catalogue alone is worked out once,
+and repeats are added in dense form (no shape depends on data, which is what exporters want).
+Keys and values of earlier events can be kept: they don't change when events are added.
+
+This is the only file of `recommender/export/` that knows the inside of the module; its tests
+compare with `UnifiedTransformer` itself.
+
+Shape letters: B histories, T events, S = T + 1 states, Q states that are computed, D width, H
+heads, K width of a head, I items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from recommender.export.tables import BucketTables, hours, taken, weekdays
+from recommender.model.blocks import Block
+from recommender.model.transformer import UnifiedTransformer
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values of one block, each (B, H, S, K)."""
+
+
+@dataclass(frozen=True)
+class CatalogueConstants:
+    """What the catalogue alone decides.
+
+    Attributes:
+        items_ID: item vectors.
+        base_I: logits that nobody's history has a part in.
+        repeat_I: what an item adds by itself when it is in the history; zeros without repeats.
+    """
+
+    items_ID: Tensor
+    base_I: Tensor
+    repeat_I: Tensor
+
+
+class Reading(nn.Module):
+    """Reads histories for the request at their end.
+
+    Args:
+        module: trained, in evaluation mode; its weights are shared, not copied.
+    """
+
+    def __init__(self, module: UnifiedTransformer) -> None:
+        super().__init__()
+        self.module = module
+        self.tables = BucketTables(module.config.history)
+
+    def constants(self) -> CatalogueConstants:
+        """Work out what the catalogue alone decides."""
+        module = self.module
+        items_ID = module.item_vectors()
+        base_I = module.popularity()
+        repeats = module.repeats
+        repeat_I = torch.zeros_like(base_I) if repeats is None else items_ID @ repeats.item_D
+        return CatalogueConstants(items_ID, base_I, repeat_I)
+
+    def inputs(self, items_BTD: Tensor, actions_BT: Tensor, times_BT: Tensor) -> Tensor:
+        """Return the inputs of the first block, the start token first, (B, S, D).
+
+        Args:
+            items_BTD: vectors of the items.
+            actions_BT: event-type codes.
+            times_BT: UTC milliseconds.
+        """
+        inputs = self.module.inputs
+        gaps_BT = self.tables.durations(times_BT[:, 1:] - times_BT[:, :-1])
+        # How long ago the event before the first one lay is not known: bucket 0.
+        gaps_BT = torch.cat([torch.zeros_like(times_BT[:, :1]), gaps_BT], dim=1)
+        events_BTD = (
+            items_BTD
+            + inputs.action(actions_BT)
+            + inputs.gap(gaps_BT)
+            + inputs.hour(hours(times_BT))
+            + inputs.weekday(weekdays(times_BT))
+        )
+        start_B1D = inputs.start_D.expand(times_BT.shape[0], 1, -1)
+        return torch.cat([start_B1D, events_BTD], dim=1)
+
+    def bias(self, times_BT: Tensor, first: int = 0) -> Tensor:
+        """Return what attention adds to its logits, (B, H, Q, S).
+
+        Args:
+            times_BT: UTC milliseconds.
+            first: the first state that is computed.
+        """
+        bias = self.module.bias
+        heads = self.module.config.heads
+        places_S = torch.arange(times_BT.shape[1] + 1)
+        apart_QS = places_S[first:, None] - places_S[None, :]
+        near_QS = taken(self.tables.distance_S, apart_QS.clamp(min=0))
+        place_HQS = torch.stack([taken(bias.place_HN[head], near_QS) for head in range(heads)])
+        place_HQS = place_HQS.masked_fill(apart_QS < 0, float("-inf"))
+        if bias.time_HN is None:
+            return place_HQS[None]
+        # The start token has no time and is as far from everything as bucket 0 says.
+        started_BT = times_BT[:, max(first - 1, 0) :]
+        apart_BQT = self.tables.durations(started_BT[:, :, None] - times_BT[:, None, :])
+        apart_BQS = nn.functional.pad(apart_BQT, (1, 0, 1 if first == 0 else 0, 0))
+        time_BHQS = torch.stack(
+            [taken(bias.time_HN[head], apart_BQS) for head in range(heads)], dim=1
+        )
+        return time_BHQS + place_HQS
+
+    def read(
+        self,
+        x_BQD: Tensor,
+        bias_BHQS: Tensor,
+        last_B: Tensor,
+        past: Sequence[KeysValues] | None = None,
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """Run the blocks.
+
+        Args:
+            x_BQD: inputs of the states that are computed.
+            bias_BHQS: from `bias`.
+            last_B: which of them is asked about.
+            past: keys and values, by block, of the states before them.
+
+        Returns:
+            the states asked about, (B, D), and the keys and values of all states, by block.
+        """
+        rows_B = torch.arange(x_BQD.shape[0])
+        kept: list[KeysValues] = []
+        blocks = [cast(Block, block) for block in self.module.blocks]
+        for place, block in enumerate(blocks):
+            keys_values = _keys_values(block, x_BQD)
+            if past is not None:
+                before = past[place]
+                keys_values = (
+                    torch.cat([before[0], keys_values[0]], dim=2),
+                    torch.cat([before[1], keys_values[1]], dim=2),
+                )
+            kept.append(keys_values)
+            if place == len(blocks) - 1:
+                bias_BHQS = bias_BHQS.expand(x_BQD.shape[0], -1, -1, -1)[rows_B, :, last_B]
+                x_BQD = x_BQD[rows_B, last_B][:, None, :]
+                bias_BHQS = bias_BHQS[:, :, None, :]
+            x_BQD = _attended(block, x_BQD, keys_values, bias_BHQS)
+        return x_BQD[:, 0], kept
+
+    def query(self, state_BD: Tensor, times_BT: Tensor, length_B: Tensor, now_B: Tensor) -> Tensor:
+        """Return what is asked for, the user's state at the moment of asking, (B, D)."""
+        head = self.module.request
+        if head.inputs is not None:
+            last_B = times_BT.gather(1, (length_B - 1).clamp(min=0)[:, None])[:, 0]
+            gaps_B = self.tables.durations(now_B - last_B).masked_fill(length_B == 0, 0)
+            told = head.inputs
+            state_BD = state_BD + (
+                told.gap(gaps_B) + told.hour(hours(now_B)) + told.weekday(weekdays(now_B))
+            )
+        query_BD: Tensor = head.norm(head.feed(state_BD))
+        return query_BD
+
+    def scores(
+        self,
+        known: CatalogueConstants,
+        query_BD: Tensor,
+        items_BT: Tensor,
+        times_BT: Tensor,
+        length_B: Tensor,
+        now_B: Tensor,
+    ) -> Tensor:
+        """Return the logit of every item, (B, I)."""
+        scores_BI = torch.addmm(known.base_I, self.module.scaled(query_BD), known.items_ID.T)
+        if self.module.repeats is None:
+            return scores_BI
+        added_BT = self.repeated(known, query_BD, items_BT, times_BT, length_B, now_B)
+        return scores_BI.scatter_add(1, items_BT, added_BT)
+
+    def repeated(
+        self,
+        known: CatalogueConstants,
+        query_BD: Tensor,
+        items_BT: Tensor,
+        times_BT: Tensor,
+        length_B: Tensor,
+        now_B: Tensor,
+    ) -> Tensor:
+        """Return what each event adds to the logit of its item, (B, T).
+
+        Only the last event of an item speaks for it; the others, and padding, add nothing.
+        """
+        repeats = self.module.repeats
+        if repeats is None:
+            return torch.zeros(items_BT.shape)
+        places_T = torch.arange(items_BT.shape[1])
+        inside_BT = places_T < length_B[:, None]
+        same_BTT = (items_BT[:, :, None] == items_BT[:, None, :]) & inside_BT[:, None, :]
+        later_TT = places_T[None, :] > places_T[:, None]
+        superseded_BT = (same_BTT & later_TT).to(torch.float32).sum(dim=2) > 0
+        count_BT = same_BTT.to(torch.float32).sum(dim=2).long()
+        since_BT = (length_B[:, None] - 1 - places_T).clamp(min=0)
+        added_BT = (
+            taken(repeats.since_1N[0], taken(self.tables.distance_S, since_BT))
+            + taken(repeats.count_1N[0], taken(self.tables.count_T, count_BT))
+            + (query_BD @ repeats.query_D)[:, None]
+            + taken(known.repeat_I, items_BT)
+        )
+        if repeats.ago_1N is not None:
+            ago_BT = self.tables.durations(now_B[:, None] - times_BT)
+            added_BT = added_BT + taken(repeats.ago_1N[0], ago_BT)
+        return added_BT.masked_fill(superseded_BT | ~inside_BT, 0.0)
+
+
+def _keys_values(block: Block, x_BQD: Tensor) -> KeysValues:
+    batch, states, width = x_BQD.shape
+    both = nn.functional.linear(block.attention_norm(x_BQD), block.qkv.weight[width:])
+    shaped = both.view(batch, states, 2, block.heads, width // block.heads)
+    return shaped[:, :, 0].transpose(1, 2), shaped[:, :, 1].transpose(1, 2)
+
+
+def _attended(block: Block, x_BQD: Tensor, past: KeysValues, bias_BHQS: Tensor) -> Tensor:
+    batch, states, width = x_BQD.shape
+    query_BQD = nn.functional.linear(block.attention_norm(x_BQD), block.qkv.weight[:width])
+    query_BHQK = query_BQD.view(batch, states, block.heads, -1).transpose(1, 2)
+    mixed_BHQK = _mixed(query_BHQK, *past, bias_BHQS)
+    mixed_BQD = mixed_BHQK.transpose(1, 2).reshape(batch, states, width)
+    x_BQD = x_BQD + block.out(mixed_BQD)
+    fed_BQD: Tensor = block.feed(x_BQD)
+    return fed_BQD
+
+
+def _mixed(query_BHQK: Tensor, keys_BHSK: Tensor, values_BHSK: Tensor, bias_BHQS: Tensor) -> Tensor:
+    if not torch.compiler.is_exporting():
+        return nn.functional.scaled_dot_product_attention(
+            query_BHQK, keys_BHSK, values_BHSK, bias_BHQS
+        )
+    # Spelled out: a fused one is traced with the memory layout of this machine's kernel.
+    scaled_BHQK = query_BHQK * query_BHQK.shape[-1] ** -0.5
+    weight_BHQS = (scaled_BHQK @ keys_BHSK.transpose(2, 3) + bias_BHQS).softmax(dim=-1)
+    mixed_BHQK: Tensor = weight_BHQS @ values_BHSK
+    return mixed_BHQK
