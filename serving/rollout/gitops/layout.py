@@ -162,7 +162,7 @@ def patch_of(shares: Shares, people: People, least: int) -> dict[str, Any]:
         # The revision that was rolled out keeps the traffic until the next one is promoted; without
         # this, the candidate's would have it until a new revision of the stable model is ready.
         service = merged(service, {"spec": {"predictor": {"canaryTrafficPercent": 0}}})
-    difference = _difference(base["spec"], service["spec"])
+    difference = _difference(base["spec"], _unmarked(service["spec"], base["spec"]))
     _check(difference)
     return {
         "apiVersion": base["apiVersion"],
@@ -184,8 +184,7 @@ def parse(files: Mapping[str, str | None], where: str) -> Found:
     """
     text = files.get(RECORD)
     if text is None:
-        told = [name for name in (PATCH, RUNTIMES) if files.get(name)]
-        if told and any(documents(str(files[name]), name) != [None] for name in told):
+        if splits(files.get(PATCH), f"{where}/{PATCH}") or storage_uri(files.get(PATCH), where):
             return Found(Shares(None), edited=f"{where}/{RECORD} is missing")
         return Found(Shares(None))
     try:
@@ -244,6 +243,25 @@ def _arm(model: Model, mode: Mode) -> dict[str, Any]:
     # In Knative mode the name would rename the service whose revisions share the traffic.
     name = {"name": model.version} if mode is Mode.STANDARD else {}
     return {**name, "model": told}
+
+
+def _unmarked(spec: dict[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec without the marks that a rollout leaves on a cluster: ours are in the record.
+
+    They are annotations, and those of an arm are on its pods.
+    """
+    theirs = base["predictor"].get("annotations")
+
+    def restored(predictor: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in predictor.items() if key != "annotations"}
+        return kept if theirs is None else {**kept, "annotations": theirs}
+
+    told = {**spec, "predictor": restored(spec["predictor"])}
+    if "canary" in spec:
+        told["canary"] = [
+            {**one, "predictor": restored(one["predictor"])} for one in spec["canary"]
+        ]
+    return told
 
 
 def _difference(base: Any, target: Any) -> Any:

@@ -242,11 +242,9 @@ class Repository:
 
     def _commit(self, base: str, change: Change) -> str:
         """Make a commit on top of another one and return its hash."""
-        for path in change.files:
-            if not PurePosixPath(path).is_relative_to(self._owned):
-                raise GitError(
-                    f"{path} is outside of {self._owned}/, which is all that the bot owns"
-                )
+        owned = self._owned
+        if any(not PurePosixPath(path).is_relative_to(owned) for path in change.files):
+            raise GitError(f"{', '.join(change.files)}: the bot owns only {owned}/")
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._run("read-tree", base, variables=index)
@@ -259,7 +257,17 @@ class Repository:
         made = self._run(
             "commit-tree", tree, "-p", base, stdin=change.message.encode(), variables=who
         )
-        return made.decode().strip()
+        commit = made.decode().strip()
+        # Whatever the reason (a link in the place of a folder, say): nothing else may change.
+        told = self._run("diff-tree", "-r", "-z", "--no-commit-id", "--name-only", base, commit)
+        changed = set(told.decode().split("\0")) - {""}
+        if not changed or changed - change.files.keys():
+            raise GitError(
+                f"the commit would change {', '.join(sorted(changed)) or 'nothing'}, and not just "
+                f"{', '.join(sorted(change.files))}",
+                f"look at {owned} in {self.url}",
+            )
+        return commit
 
     def _index_entry(self, path: str, content: str | None) -> bytes:
         """Store a content and return its line of `update-index --index-info`; None removes."""

@@ -129,13 +129,15 @@ class GitOpsTarget:
 
         def decide(current: Current) -> Shares | None:
             shares = current.shares
-            if self._has(current, version):
+            if self._has(current, version) and not current.found.edited:
                 self._intact(current)
                 return None
+            if current.found.edited:
+                if not self._folder.adoptable(current):
+                    raise self._folder.foreign(current, current.found.edited)
+                shares = Shares(shares.stable)
             if shares.candidate:
                 raise self._others(current)
-            if current.found.edited and not self._folder.adoptable(current):
-                raise self._folder.foreign(current, current.found.edited)
             stable = self._state.stable if self._state else None
             if shares.stable is None or (stable and shares.stable.version != stable):
                 serves = shares.stable.version if shares.stable else "nothing"
