@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from recommender.features.sequences import Histories
 from recommender.scoring import Floats, mask_seen, top_k
 
+_CACHED = 2**18
+"""Scores that are ranked at a time: a megabyte."""
+
 
 class Scores(Protocol):
     """The part of `recommender.scoring.Scorer` that ranking needs."""
@@ -64,20 +67,56 @@ def rank(
         exactly: by row of a history, the rows of the items to be put in order, whether they are
             in the history or not; for these histories nothing else is recommended.
     """
-    # A copy: what a scorer returns may be its own, and we write into it.
-    scores_BI = np.array(scorer.scores(histories.recent(reads)), np.float32)
-    bad = _without_nonfinite(scores_BI)
-    asked = {row: (items, scores_BI[row, items]) for row, items in (exactly or {}).items()}
-    if exclude_seen:
-        mask_seen(scores_BI, histories)
-    for row, item in unwanted:
-        scores_BI[row, item] = -np.inf
-    for row, items in (among or {}).items():
-        _keep(scores_BI[row], items, scores_BI[row, items])
-    for row, (items, kept) in asked.items():
-        _keep(scores_BI[row], items, kept)
-    items_BK, best_BK = top_k(scores_BI, k)
+    scores_BI = scorer.scores(histories.recent(reads))
+    count, items = scores_BI.shape
+    rules = _Rules(list(unwanted), among or {}, exactly or {})
+    # A copy, since what a scorer returns may be its own: some rows at a time, so that all that
+    # follows finds them in the processor's cache.
+    height = min(count, max(1, _CACHED // max(items, 1)))
+    copy_HI = np.empty((height, items), np.float32)
+    parts, bad = [], 0
+    for first in range(0, count, height):
+        stop = min(first + height, count)
+        some_HI = copy_HI[: stop - first]
+        np.copyto(some_HI, scores_BI[first:stop])
+        bad += _without_nonfinite(some_HI)
+        some = histories if stop - first == count else histories.slice(first, stop)
+        rules.apply(some_HI, first, some if exclude_seen else None)
+        parts.append(top_k(some_HI, k))
+    if len(parts) == 1:
+        return Ranked(*parts[0], bad)
+    if not parts:
+        parts = [top_k(copy_HI, k)]
+    items_BK, best_BK = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Ranked(items_BK, best_BK, bad)
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What may be recommended to whom; see `rank`."""
+
+    unwanted: list[tuple[int, int]]
+    among: Mapping[int, NDArray[np.int64]]
+    exactly: Mapping[int, NDArray[np.int64]]
+
+    def apply(self, scores_HI: Floats, first: int, seen: Histories | None) -> None:
+        """Apply them to the rows from `first` on, in place; `seen` may not be recommended."""
+        stop = first + len(scores_HI)
+        asked = {
+            row - first: (items, scores_HI[row - first, items])
+            for row, items in self.exactly.items()
+            if first <= row < stop
+        }
+        if seen is not None:
+            mask_seen(scores_HI, seen)
+        for row, item in self.unwanted:
+            if first <= row < stop:
+                scores_HI[row - first, item] = -np.inf
+        for row, items in self.among.items():
+            if first <= row < stop:
+                _keep(scores_HI[row - first], items, scores_HI[row - first, items])
+        for row, (items, kept) in asked.items():
+            _keep(scores_HI[row], items, kept)
 
 
 def _keep(scores_I: Floats, items: NDArray[np.int64], kept: Floats) -> None:

@@ -95,9 +95,9 @@ def score(
     size = len(evaluation_set.catalogue)
     block = int(np.clip(block_bytes // (size * _BYTES_PER_SCORE), 1, _MOST_REQUESTS))
     depth = min(max(ks), size)
-    metrics = [np.empty((0, len(metric_names(ks))))]
-    tops = [np.empty((0, depth), np.int32)]
-    nonfinite = 0
+    metrics = np.empty((len(rows), len(metric_names(ks))))
+    tops = np.empty((len(rows), depth), np.int32)
+    nonfinite, counts = 0, evaluation_set.relevant_counts
     progress = Progress(f"score {label}", len(rows))
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
@@ -112,7 +112,8 @@ def score(
         # A masked item can only fill up a list that is longer than what may be recommended.
         relevant_BI = evaluation_set.relevance(part)
         found_BK = hits(ranked.items, relevant_BI) & (ranked.scores > -np.inf)
-        metrics.append(per_request(found_BK, evaluation_set.relevant_counts[part], ks))
-        tops.append(ranked.items.astype(np.int32))
+        stop = start + len(part)
+        metrics[start:stop] = per_request(found_BK, counts[part], ks)
+        tops[start:stop] = ranked.items
         progress.advance(len(part))
-    return Scored(rows, np.concatenate(metrics), np.concatenate(tops), nonfinite)
+    return Scored(rows, metrics, tops, nonfinite)

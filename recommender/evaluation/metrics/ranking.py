@@ -56,26 +56,29 @@ def per_request(
     """
     if not (relevant_counts_B > 0).all():
         raise ValueError(f"{(relevant_counts_B < 1).sum()} requests have no relevant item")
-    depth = max(ks)
-    places = np.zeros((len(hits_BK), depth))
-    width = min(depth, hits_BK.shape[1])
-    places[:, :width] = hits_BK[:, :width]
-    discounts = 1 / np.log2(np.arange(2, depth + 2))
-    gain = np.cumsum(places * discounts, axis=1)
-    ideal = np.cumsum(discounts)
-    found = np.cumsum(places, axis=1)
-    first = np.argmax(places, axis=1)  # 0 where there is no hit, which the next line masks
-    reciprocal = np.where(found[:, -1] > 0, 1 / (first + 1), 0.0)
-    average = np.cumsum(places * found / np.arange(1, depth + 1), axis=1)
-    columns: dict[str, list[Doubles]] = {name: [] for name in NAMES}
-    for k in ks:
-        columns["ndcg"].append(gain[:, k - 1] / ideal[np.minimum(relevant_counts_B, k) - 1])
-        columns["hr"].append((found[:, k - 1] > 0).astype(np.float64))
-        columns["mrr"].append(np.where(first < k, reciprocal, 0.0))
-        columns["map"].append(average[:, k - 1] / np.minimum(relevant_counts_B, k))
-        columns["recall"].append(found[:, k - 1] / relevant_counts_B)
-        columns["precision"].append(found[:, k - 1] / k)
-    return np.stack([column for name in NAMES for column in columns[name]], axis=1)
+    count = len(hits_BK)
+    # Hits are few: everything is added up over them, in the order of the places.
+    row_H, place_H = np.nonzero(hits_BK[:, : max(ks)])
+    starts_B = np.searchsorted(row_H, np.arange(count))
+    so_far_H = np.arange(1, len(row_H) + 1) - starts_B[row_H]
+    gain_H = 1 / np.log2(place_H + 2)
+    precision_H = so_far_H / (place_H + 1)
+    ideal = np.cumsum(1 / np.log2(np.arange(2, max(ks) + 2)))
+    found = np.empty((count, len(NAMES), len(ks)))
+    for column, k in enumerate(ks):
+        near = slice(None) if k == max(ks) else place_H < k
+        row, first = row_H[near], so_far_H[near] == 1
+        most_B = np.minimum(relevant_counts_B, k)
+        hits_B = np.bincount(row, minlength=count)
+        reciprocal_B = np.zeros(count)
+        reciprocal_B[row[first]] = 1 / (place_H[near][first] + 1)
+        found[:, 0, column] = np.bincount(row, gain_H[near], minlength=count) / ideal[most_B - 1]
+        found[:, 1, column] = hits_B > 0
+        found[:, 2, column] = reciprocal_B
+        found[:, 3, column] = np.bincount(row, precision_H[near], minlength=count) / most_B
+        found[:, 4, column] = hits_B / relevant_counts_B
+        found[:, 5, column] = hits_B / k
+    return found.reshape(count, -1)
 
 
 def per_user(metrics_BM: Doubles, users_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], Doubles]:
