@@ -135,6 +135,7 @@ def _container(config: Config, version: str, project: str, image: str) -> Any:
             *("--workspace", _WORKSPACE, "--project", project),
             *("--read-deadline-s", str(config.serving.read_deadline_s)),
             *("--refresh-s", str(config.serving.refresh_s)),
+            *("--compute", config.serving.compute.model_dump_json()),
             *(["--freshness", limits.model_dump_json()] if limits.limited else []),
             *("--host", "0.0.0.0"),  # noqa: S104 a pod's own network
             *("--port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),

@@ -51,6 +51,7 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
         *("--refresh-s", str(serving.refresh_s)),
     ]
     arguments += ["--observing", Observing.of(config).model_dump_json()]
+    arguments += ["--compute", serving.compute.model_dump_json()]
     limits = limits_of(config, project)
     if limits.limited:
         arguments += ["--freshness", limits.model_dump_json()]

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recommender.config.compute import ComputeConfig
 from recommender.errors import UserError
 from recommender.workspace import Workspace
 from serving.freshness import limits_from_json, require_fresh
@@ -85,6 +86,7 @@ def _predictor(given: argparse.Namespace, watch: Watch) -> Predictor:
         watch=watch,
         items=StoreItems(paths, given.project),
         refresh_s=given.refresh_s,
+        compute=ComputeConfig.model_validate_json(given.compute),
     )
 
 
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grpc-port", type=int, help="for gRPC; without it there is none")
     parser.add_argument("--read-deadline-s", type=float, default=0.5, help="wait for a history")
     parser.add_argument("--refresh-s", type=float, default=60.0, help="look for new items")
+    parser.add_argument("--compute", default="{}", help="limits as JSON (`serving.compute`)")
     parser.add_argument(
         "--freshness", default="{}", help="limits as JSON (`features.freshness`); default: none"
     )
@@ -125,6 +128,7 @@ def _configure_logging() -> None:
         "loggers": {name: {"level": "WARNING"} for name in quiet},
     }
     logging.config.dictConfig(config)
+    logging.captureWarnings(True)  # every line is JSON
 
 
 if __name__ == "__main__":

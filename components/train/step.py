@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.boundary import Step, running
+from recommender.artifact import Model
 from recommender.baselines.cold_users import fit_cold_users
 from recommender.config import Config
 from recommender.features.dataset import Dataset
@@ -45,7 +46,10 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
             one = train(data, fold, step.config, label)
             one = replace(one, model=replace(one.model, cold=cold))
             last = place == len(data.folds) - 1
-            one.model.save(folder / "candidate" if last else folder / "folds" / str(place))
+            saved = folder / "candidate" if last else folder / "folds" / str(place)
+            one.model.save(saved)
+            if last and step.config.serving.compute.export:
+                _export(one.model, saved)
             trained.append(one)
         curves.write_record(folder / "training.json", trained)
         curves.draw(step.folder / "curves.png", trained)
@@ -53,6 +57,15 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         _summarise(step, trained, len(data.catalogue))
         for fold in data.folds:
             forget(data, fold, step.config)
+
+
+def _export(model: Model, folder: Path) -> None:
+    """Leave ONNX files beside the weights, before anybody signs the folder."""
+    from recommender.export import onnx_files
+    from recommender.model.scorer import TransformerScorer
+
+    if isinstance(model.scorer, TransformerScorer):
+        onnx_files.write(model.scorer.module, folder)
 
 
 def _must_be_fresh(dataset: Path, config: Config) -> None:

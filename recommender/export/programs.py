@@ -205,6 +205,8 @@ def _example(module: UnifiedTransformer, entry: str) -> tuple[Tensor, ...]:
     candidates = torch.zeros(batch, count, dtype=torch.int64)
     if entry == "actions":
         return torch.zeros(batch, module.config.width), candidates
-    whole = torch.zeros(batch, events, dtype=torch.int64)
-    history = (whole, whole, whole, torch.full((batch,), events), torch.zeros_like(whole[:, 0]))
+    # Tensors of their own: inputs that are one and the same would be merged.
+    items, actions, times = (torch.zeros(batch, events, dtype=torch.int64) for _ in range(3))
+    now = torch.zeros(batch, dtype=torch.int64)
+    history = (items, actions, times, torch.full((batch,), events), now)
     return history if entry == "retrieve" else (*history, candidates)
