@@ -56,6 +56,10 @@ class KServeTargetConfig(Section):
     poll_s: float = Field(2.0, gt=0)
     """Pause between two looks at the status."""
 
+    settle_s: float = Field(5.0, ge=0)
+    """How long the Gateway may take to follow a share that KServe reports: the status tells what
+    was written into the route, not what is in force. Answers before that belong to no step."""
+
     unready_s: float = Field(60.0, ge=0)
     """How long a canary that was ready may be not ready (a pod that restarts) before it is rolled
     back."""

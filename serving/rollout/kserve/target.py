@@ -124,6 +124,7 @@ class KServeTarget:
     def set_weight(self, percent: int) -> None:
         """Give the canary a share of the live traffic, and wait until it has it.
 
+        The last `settle_s` of it are for the Gateway, which says nothing of when it has followed.
         In Knative mode 100 means 99 (`patches.KNATIVE_MOST`).
         """
 
@@ -136,6 +137,8 @@ class KServeTarget:
         after = self._cluster.change(self._services, self._name, ramped)
         version = self._situation(after).canary or ""
         self._wait_for_canary(version, percent)
+        # After a kill, too: it may have been in this very pause.
+        time.sleep(self._settings.settle_s)
 
     def check(self) -> None:
         """Look at both arms once.

@@ -158,6 +158,7 @@ class KServeWorld:
             "image": IMAGE,
             "poll_s": 0.003,
             "timeout_s": 2.0,
+            "settle_s": 0.0,
             "request_timeout_s": 1.0,
             "retry_s": 1.0,
             **self.settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -395,6 +396,15 @@ def test_stable_capacity_is_kept_while_the_canary_grows_with_its_share(
     target.rollback()
     assert standard.spec["predictor"]["minReplicas"] == 4
     assert standard.api.controller.fewest == 4, "never fewer pods than before"
+
+
+def test_a_share_is_in_force_once_the_gateway_had_time_to_follow(world: KServeWorld) -> None:
+    target = world.target(settle_s=0.2)
+    target.start_candidate(CANDIDATE)
+    for _ in range(2):  # called again after a kill, it waits again
+        began = time.monotonic()
+        target.set_weight(25)
+        assert time.monotonic() - began >= 0.2
 
 
 def test_every_method_can_be_called_again_and_changes_nothing_then(world: KServeWorld) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from kserve_world import BAD, CANDIDATE, GOOD, NAME, STABLE, Killed, KServeWorld, until
 
+from recommender.config.rollout import RolloutConfig
+from serving.rollout.guardrails import Verdict
 from serving.rollout.kserve.situation import OWNER, REPLICAS, marks_of
+from serving.rollout.live_evidence import LiveEvidence
+from serving.rollout.live_guardrails import sample_ratio
+from serving.rollout.plan import live_plan
+from serving.rollout.records import Arm, Record, Tells
 from serving.rollout.state import Phase, Rollouts
 
 
@@ -116,3 +122,27 @@ def test_the_cases_above_are_all_effects_there_are(world: KServeWorld) -> None:
     assert world.process.effects == 18
     world.start(GOOD)
     assert world.process.effects <= 29, "a rollout has more effects: add them"
+
+
+def test_a_few_answers_of_the_stable_arm_at_the_last_step_are_no_broken_split() -> None:
+    config = RolloutConfig()
+    plan = live_plan(config)
+    assert plan.steps[-1].percent == 100
+    records = [
+        Record(
+            user=f"u{i}",
+            step=step,
+            arm=Arm.STABLE if i % 100 == 0 else Arm.CANDIDATE,
+            version=STABLE if i % 100 == 0 else CANDIDATE,
+            status=200,
+            latency_ms=50,
+            hit=None,
+            request=f"{i} {step}",
+            tells=Tells.ANSWER,
+        )
+        for step in (len(plan.steps) - 1, 0)
+        for i in range(step * 1000, step * 1000 + 400)
+    ]
+    late, early = records[:400], records[400:]
+    assert sample_ratio(LiveEvidence(late), plan, 0.01).verdict is Verdict.PROMOTE
+    assert sample_ratio(LiveEvidence(early), plan, 0.01).verdict is Verdict.ROLL_BACK
