@@ -249,7 +249,7 @@ def _refusal(what: str, error: Any, resource: Resource) -> Exception:
         where = f" in {resource.namespace}" if resource.namespace else ""
         return ServingError(
             f"{what}: not allowed{where} (403: {said})",
-            "docs/rollout.md lists the rights that a rollout on a cluster needs",
+            "docs/rollout-kserve.md lists the rights that a rollout needs",
         )
     return RolloutError(f"{what}: the API server refuses it ({error.status} {reason}): {said}")
 
