@@ -1,8 +1,8 @@
-"""A model as a folder of safetensors, JSON and Parquet; no pickle anywhere.
+"""A model as a folder of safetensors and JSON; no pickle anywhere.
 
 model.json           kind, settings, the actions and history length that serving needs
 weights.safetensors  named arrays
-items.parquet        item_id, title; row order = score order
+items.json           item_id, title: parallel lists in score order
 cold_users.safetensors  what people without history are shown, where it isn't the model's own answer
 """
 
@@ -27,8 +27,10 @@ from recommender.features.sequences import Catalogue
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.scoring import Scorer
 
-FORMAT = 1
-FILES = ("model.json", "weights.safetensors", "items.parquet")
+FORMAT = 2
+FILES = ("model.json", "weights.safetensors", "items.json")
+# Models of format 1 have their items in a Parquet file.
+_FORMATS, _ITEMS_OF_1 = (1, FORMAT), "items.parquet"
 COLD_USERS = "cold_users.safetensors"
 
 # Where the class of each kind lives; imported only when a model of that kind is loaded.
@@ -88,11 +90,8 @@ class Model:
                 save_file(self.cold.weights(), temporary / COLD_USERS)
             write_json(temporary / "model.json", described)
             save_file(self.scorer.weights(), temporary / "weights.safetensors")
-            table = pa.table(
-                {"item_id": list(self.scorer.catalogue.ids), "title": list(self.titles)},
-                pa.schema([("item_id", pa.string()), ("title", pa.string())]),
-            )
-            pq.write_table(table, temporary / "items.parquet", compression="zstd")
+            items = {"item_id": list(self.scorer.catalogue.ids), "title": list(self.titles)}
+            write_json(temporary / "items.json", items)
 
     @classmethod
     def load(cls, folder: Path) -> Model:
@@ -103,24 +102,25 @@ class Model:
         """
         try:
             described = read_json(folder / "model.json")
-            table = pq.read_table(folder / "items.parquet", columns=["item_id", "title"])
+            items = _items(folder)
             weights = load_file(folder / "weights.safetensors")
             cold = load_file(folder / COLD_USERS) if (folder / COLD_USERS).exists() else None
-        except (StorageError, SafetensorError, pa.ArrowInvalid, OSError) as error:
+            ids, titles = tuple(items["item_id"]), tuple(items["title"])
+        except (StorageError, SafetensorError, pa.ArrowInvalid, OSError, *_NO_ITEMS) as error:
             raise ArtifactError(f"{folder} is not a readable model: {error}") from error
         if not isinstance(described, dict):
             raise ArtifactError(f"{folder}/model.json is not a description of a model")
-        if described.get("format") != FORMAT or described.get("kind") not in KINDS:
+        if described.get("format") not in _FORMATS or described.get("kind") not in KINDS:
             raise ArtifactError(
                 f"{folder}: unknown model format {described.get('format')!r} "
                 f"or kind {described.get('kind')!r}"
             )
-        catalogue = Catalogue(tuple(table["item_id"].to_pylist()))
+        catalogue = Catalogue(ids)
         try:
             scorer = _class(described["kind"]).restore(described["settings"], weights, catalogue)
             return cls(
                 scorer,
-                tuple(table["title"].to_pylist()),
+                titles,
                 ActionsConfig.model_validate(described["actions"]),
                 int(described["history"]),
                 str(described["feature_service"]),
@@ -128,6 +128,16 @@ class Model:
             )
         except (KeyError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{folder}: the weights don't fit model.json: {error}") from error
+
+
+_NO_ITEMS = (KeyError, TypeError)
+
+
+def _items(folder: Path) -> Any:
+    old = folder / _ITEMS_OF_1
+    if old.exists() and not (folder / "items.json").exists():
+        return pq.read_table(old, columns=["item_id", "title"]).to_pydict()
+    return read_json(folder / "items.json")
 
 
 def _class(kind: str) -> Any:

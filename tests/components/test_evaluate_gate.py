@@ -241,9 +241,9 @@ def test_the_same_model_again_is_not_deployed_again(bench: Bench) -> None:
 
 def test_a_tampered_champion_stops_the_step_by_name(bench: Bench) -> None:
     version = crown(bench, "item-knn")
-    stored = bench.config.paths.registry / "models" / version / "items.parquet"
+    stored = bench.config.paths.registry / "models" / version / "items.json"
     stored.write_bytes(stored.read_bytes() + b"x")
-    with pytest.raises(SystemExit, match=r"items\.parquet"):
+    with pytest.raises(SystemExit, match=r"items\.json"):
         bench.judged(**PERMISSIVE)
 
 

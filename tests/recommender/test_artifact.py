@@ -99,6 +99,18 @@ def test_weights_of_another_model_are_refused(folder):
 
 
 def test_an_item_table_of_something_else_is_refused(folder):
-    pq.write_table(pa.table({"id": ["a"]}), folder / "items.parquet")
-    with pytest.raises(ArtifactError, match="not a readable model"):
-        Model.load(folder)
+    for wrong in ('{"id": ["a"]}', '["a"]', '"a"', "{"):
+        (folder / "items.json").write_text(wrong)
+        with pytest.raises(ArtifactError, match="not a readable model"):
+            Model.load(folder)
+
+
+def test_a_model_of_format_1_with_its_items_in_parquet_loads(folder):
+    before = Model.load(folder)
+    items = json.loads((folder / "items.json").read_text())
+    (folder / "items.json").unlink()
+    pq.write_table(pa.table(items), folder / "items.parquet")
+    text = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(text.replace('"format": 2', '"format": 1'))
+    after = Model.load(folder)
+    assert (after.titles, after.scorer.catalogue) == (before.titles, before.scorer.catalogue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import shutil
 import sqlite3
 import threading
@@ -24,6 +25,7 @@ from serving.history import StoreHistories
 from serving.predictor import Predictor
 from serving.ranking import Ranker
 
+PICKLE = pickle.dumps({"weights": [1.0, 2.0]})
 ANN = {"instances": [{"user_id": "ann", "k": 2}]}
 
 
@@ -61,13 +63,20 @@ def overwrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], N
             r"model\.json",
         ),
         (overwrite("lineage.json", lambda b: b + b" "), r"lineage\.json"),
-        (lambda folder: (folder / "items.parquet").unlink(), r"Missing files.*items\.parquet"),
+        (lambda folder: (folder / "items.json").unlink(), r"Missing files.*items\.json"),
         (lambda folder: (folder / "extra.json").write_text("{}"), r"Extra files.*extra\.json"),
         (lambda folder: (folder / "evil.pkl").write_text("x"), r"evil\.pkl"),
+        (overwrite("weights.safetensors", lambda _: PICKLE), r"not begin as a safetensors file"),
+        (overwrite("items.json", lambda _: PICKLE), r"not begin as a json file"),
+        (lambda folder: (folder / "net.onnx").write_bytes(PICKLE), r"not begin as a onnx file"),
+        (lambda folder: (folder / "more.parquet").write_bytes(b"PAR1"), "consists of"),
         (lambda folder: (folder / "model.sig").unlink(), "not signed"),
         (overwrite("model.sig", lambda b: b[:200]), r"model\.sig"),
     ],
-    ids=["changed", "cut", "settings", "lineage", "missing", "extra", "pickle", "unsigned", "sig"],
+    ids=[
+        *("changed", "cut", "settings", "lineage", "missing", "extra", "pickle"),
+        *("disguised weights", "disguised items", "disguised graph", "table", "unsigned", "sig"),
+    ],
 )
 def test_a_model_that_is_not_what_was_signed_never_becomes_ready(
     shop: Shop, tmp_path: Path, harm: Callable[[Path], None], message: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,8 +23,10 @@ from taste_shop import (
     store_of,
     vectors,
 )
+from typer.testing import CliRunner
 
-from serving import processes
+from pipelines.cli import app
+from serving import launch, processes, routes
 from serving.ports import free_port
 from serving.processes import Command, Server
 
@@ -338,6 +341,48 @@ def test_wrong_tensors_are_refused_with_the_name(
     answer = client.post("/v2/models/ostinato/infer", json={"inputs": inputs})
     assert answer.status_code == 400, answer.text
     assert message in answer.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def command_line(taste: TasteShop, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The command `ostinato recommend`, asking through the router."""
+    config = taste.config.model_copy(
+        update={"serving": taste.config.serving.model_copy(update={"port": 0})}
+    )
+    file = tmp_path_factory.mktemp("config") / "shop.yaml"
+    file.write_text(config.to_json())  # JSON is YAML
+    arms = (routes.Arm(server.url, taste.version),)
+    routes.write(launch.routes_path(config.paths), routes.Routes(live=arms))
+    launch.router(config)
+
+    def run(*words: str) -> str:
+        told = CliRunner().invoke(app, ["recommend", *words, "-c", str(file)])
+        assert told.exit_code == 0, told.output
+        return told.output
+
+    return run
+
+
+def test_the_command_line_tells_chances_and_reasons(command_line: Any) -> None:
+    told = command_line("ann", "-k", "2", "--explain")
+    lines = told.splitlines()
+    assert "from 3 events of history" in lines[0]
+    assert "Thing i" in lines[1]
+    assert "purchase" in lines[1]
+    assert sum(" click Thing i" in line or " purchase Thing i" in line for line in lines) == 6
+    assert told.count("without history; item_id") == 2
+
+
+def test_the_command_line_ranks_candidates_and_filters_by_category(command_line: Any) -> None:
+    told = command_line("dora", "--candidates", "i03", "--candidates", "i08", "--candidates", "x")
+    assert "fallback: unknown_user, ranked by profile" in told
+    assert told.index("Thing i03") < told.index("Thing i08")
+    assert "not known to the model: x" in told
+    assert "no item is in any of the categories ['cars']" in command_line(
+        "ann", "--category", "cars"
+    )
+    answer = json.loads(command_line("ann", "--category", "tea", "--json"))
+    assert set(ids(answer)) <= set(TEA)
 
 
 def test_an_item_that_came_later_is_found_by_its_text_within_one_refresh(

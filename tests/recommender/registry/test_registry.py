@@ -26,7 +26,7 @@ def test_a_registered_model_is_fetched_verified_and_loads(registry: Registry, mo
     fetched = registry.fetch(version)
     assert fetched.name == version
     assert Model.load(fetched).titles == Model.load(model).titles
-    for name in ("model.json", "weights.safetensors", "items.parquet"):
+    for name in ("model.json", "weights.safetensors", "items.json"):
         assert (fetched / name).read_bytes() == (model / name).read_bytes()
     assert registry.lineage(version) == replace(
         lineage(), created=registry.lineage(version).created
@@ -205,9 +205,9 @@ def test_a_signed_model_in_the_place_of_another_is_refused(
 def test_a_damaged_local_copy_is_fetched_again(registry: Registry, model: Path) -> None:
     version = registry.register(model, lineage(), decision())
     copy = registry.fetch(version)
-    whole = (copy / "items.parquet").read_bytes()
-    (copy / "items.parquet").write_bytes(whole[:50])
-    assert (registry.fetch(version) / "items.parquet").read_bytes() == whole
+    whole = (copy / "items.json").read_bytes()
+    (copy / "items.json").write_bytes(whole[:50])
+    assert (registry.fetch(version) / "items.json").read_bytes() == whole
 
 
 def test_a_damaged_alias_document_is_named_and_left_alone(registry: Registry, model: Path) -> None:

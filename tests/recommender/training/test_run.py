@@ -107,7 +107,7 @@ def test_killed_twice_and_started_again_it_ends_with_the_same_bytes(world, tmp_p
     )
     assert done.stdout.split() == [str(-signal.SIGKILL), str(-signal.SIGKILL), "0"]
     reference.model.save(tmp_path / "undisturbed")
-    for name in ("model.json", "weights.safetensors", "items.parquet"):
+    for name in ("model.json", "weights.safetensors", "items.json"):
         again = (tmp_path / "out" / name).read_bytes()
         assert again == (tmp_path / "undisturbed" / name).read_bytes()
 
