@@ -18,7 +18,7 @@ from recommender.forgetting.suppression import Suppressions
 from recommender.privacy import Pseudonyms, pseudonyms
 from recommender.workspace import Workspace
 from serving.feedback.door import Door
-from serving.feedback.ledger import Ledger
+from serving.feedback.ledger import Ledger, ledger_path
 from serving.feedback.outbox import Outbox
 from serving.feedback.request_id import SignedIds
 from serving.observer import Observer
@@ -28,9 +28,6 @@ from serving.telemetry.metrics import ServingMetrics, shared
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-OUTBOX = "outbox.db"
-"""The ledger's name in `Workspace.feedback`."""
 
 
 class Observing(Section):
@@ -99,7 +96,7 @@ class Watch:
             self._log = ServedLog(sink, settings.log, self._suppressed.holds, self._metrics.lists)
             self._metrics.watch_queue(lambda: self._log.waiting if self._log else 0)
         if settings.feedback is not None:
-            self._ledger = Ledger(Path(settings.feedback.outbox or paths.feedback / OUTBOX))
+            self._ledger = Ledger(ledger_path(settings.feedback, paths))
             sink = open_sink(settings.log, paths) or Nowhere()
             self._outbox = Outbox(self._ledger, sink, settings.log.rotate_s, feedback.expires_s)
 

@@ -14,8 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from feature_repo.forget import erase_offline, erase_online
 from feature_repo.profile import Profile
+from recommender.config.feedback import FeedbackConfig
+from recommender.config.served_log import ServedLogConfig
 from recommender.features.behaviour import CACHE as BEHAVIOUR
 from recommender.features.expectations.profile import NAME as PROFILES
 from recommender.forgetting import bucket, canonical
@@ -28,9 +33,13 @@ from recommender.forgetting.artifacts import (
 )
 from recommender.forgetting.person import Person
 from recommender.forgetting.removed import NOTHING, Removed
+from recommender.privacy import pseudonyms
+from recommender.served_store import store_of
 from recommender.sources.fetch import copies
 from recommender.storage import Store
 from recommender.workspace import Workspace
+from serving.feedback.ledger import ledger_path, remove_from
+from serving.feedback.request_id import SignedIds
 
 _WRITING_S = 10.0
 """Files of the feature stores younger than this may be somebody's who is writing them now."""
@@ -44,6 +53,8 @@ class Case:
         person: who.
         paths: the workspace.
         profile: which feature stores are meant.
+        log: where served lists and feedback lie.
+        feedback: where feedback waits to be written.
         also: further stores that hold copies (an `s3://` of canonical tables, say).
         trained_on: whether some data version held the person when this began, or may have.
     """
@@ -51,6 +62,8 @@ class Case:
     person: Person
     paths: Workspace
     profile: Profile
+    log: ServedLogConfig
+    feedback: FeedbackConfig
     also: tuple[Store, ...] = ()
     trained_on: bool = False
 
@@ -115,6 +128,26 @@ def _serving(case: Case) -> Removed:
     return sweep(files_of(case.paths.serving), case.person)
 
 
+def _shown(case: Case) -> Removed:
+    """Take out lists that were shown to the person, and what came of them.
+
+    Feedback names a list only; whose that was, its request id says to whoever has the key.
+    """
+    store = store_of(case.log, case.paths)
+    ids = SignedIds(pseudonyms(case.paths.keys), 1.0)
+    user, pseudonym = case.person.user_id, case.person.pseudonym
+
+    def about_theirs(table: pa.Table) -> pa.Array:
+        return pa.array([ids.belongs(name, user) for name in table["request_id"].to_pylist()])
+
+    ledger = ledger_path(case.feedback, case.paths)
+    waiting = remove_from(ledger, lambda name: ids.belongs(name, user))
+    done = Removed(waiting, int(waiting > 0))
+    done += Removed(*store.remove("feedback", about_theirs))
+    done += Removed(*store.remove("served", lambda table: pc.equal(table["user"], pseudonym)))
+    return done
+
+
 def _runs(case: Case) -> Removed:
     return sweep(files_of(case.paths.run("any").parent), case.person)
 
@@ -136,6 +169,7 @@ def _elsewhere(case: Case) -> Removed:
     known = {
         *(paths.data, paths.features, paths.checkpoints, paths.registry, paths.serving),
         *(paths.kfp, paths.keys, paths.privacy, paths.cache, paths.run("any").parent),
+        *(paths.served, paths.feedback),
     }
     rest = [path for path in sorted(paths.root.glob("*")) if path not in known]
     done = sweep((path for path in rest if path.is_file()), case.person)
@@ -187,6 +221,12 @@ PLACES = (
         "serving/rollouts/<id>/records.jsonl, serving/processes/*.log",
         "what a canary saw of them; whatever a server logged",
         _serving,
+    ),
+    Place(
+        "served lists",
+        "served/<day>/, feedback/<day>/, feedback/outbox.db, or where serving.log.location says",
+        "lists as they were shown, what came of them",
+        _shown,
     ),
     Place(
         "run records",

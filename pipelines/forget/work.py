@@ -179,7 +179,8 @@ def nobody_else(config: Config) -> Iterator[None]:
 def _case(config: Config, user_id: str, also: Sequence[str]) -> Case:
     person = Person.of(user_id, pseudonyms(config.paths.keys), keys_of(user_id))
     stores = tuple(open_store(location) for location in also)
-    return Case(person, config.paths, read_profile(), stores)
+    serving = config.serving
+    return Case(person, config.paths, read_profile(), serving.log, serving.feedback, stores)
 
 
 def _proof(case: Case) -> Scan:
@@ -187,7 +188,8 @@ def _proof(case: Case) -> Scan:
     paths, offline = case.paths, case.profile.offline
     found = scan(paths.root, case.person, skip=(paths.privacy / FILE,))
     found += scan_online(case.profile, case.person)
-    stores = [*case.also, *([open_store(offline)] if offline else [])]
+    elsewhere = [offline, case.log.location]
+    stores = [*case.also, *(open_store(location) for location in elsewhere if location)]
     for store in stores:
         found += bucket.scan(store, case.person, paths.privacy)
     return found

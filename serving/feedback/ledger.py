@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from recommender.config.feedback import FeedbackConfig
 from recommender.errors import StorageError
+from recommender.workspace import Workspace
 from serving.feedback.report import Feedback
 
 _WAIT_S = 5.0
@@ -160,6 +162,11 @@ class Ledger:
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
                 raise StorageError(f"{self.path} can't be written: {error}") from error
+
+
+def ledger_path(config: FeedbackConfig, paths: Workspace) -> Path:
+    """Return where a configuration's ledger lies."""
+    return Path(config.outbox or paths.feedback / "outbox.db")
 
 
 def remove_from(path: Path, theirs: Callable[[str], bool]) -> int:

@@ -49,6 +49,8 @@ class ServedLog:
         self._gone = gone
         self._count = count
         self._queue: queue.Queue[ServedList | None] = queue.Queue(config.queue)
+        # Taken from the queue, not written yet.
+        self._held: list[ServedList] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="served-log", daemon=True)
         self._thread.start()
@@ -56,7 +58,7 @@ class ServedLog:
     @property
     def waiting(self) -> int:
         """How many lists wait to be written."""
-        return self._queue.qsize()
+        return self._queue.qsize() + len(self._held)
 
     def record(self, served: ServedList) -> None:
         """Take a list; never blocks, never raises."""
@@ -90,10 +92,11 @@ class ServedLog:
         while not (self._closing.is_set() and self._queue.empty()):
             if lists := self._next():
                 self._write(lists)
+                self._held = []
 
     def _next(self) -> list[ServedList]:
         """Return the lists of the next file: as many as came in `rotate_s`."""
-        lists: list[ServedList] = []
+        lists = self._held = []
         end = None
         while len(lists) < self._config.rotate_lists:
             left = None if end is None else max(end - time.monotonic(), 0.0)

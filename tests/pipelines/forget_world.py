@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,12 +34,18 @@ from recommender.features.snapshots import KEYS, snapshots, up_to_now
 from recommender.features.text import TextVectors
 from recommender.features.vector_cache import content_hash
 from recommender.files import write_json
-from recommender.privacy import pseudonyms
+from recommender.privacy import Pseudonyms, pseudonyms
 from recommender.registry import Registry
+from recommender.served_store import ServedStore
 from recommender.sources.versions import DataVersion, hand_over, ingest
 from recommender.tables import Tables
+from serving.feedback.ledger import Ledger, ledger_path
+from serving.feedback.report import Feedback
+from serving.feedback.request_id import SignedIds
 from serving.rollout.baseline import register_baseline
 from serving.rollout.records import Arm, Journal, Record
+from serving.served_log.served_list import ServedList
+from serving.served_log.sinks import ParquetSink
 
 SYNTHETIC = {"kind": "synthetic", "users": 30, "items": 25, "days": 30, "sessions_per_user": 6}
 ACTIONS = {
@@ -98,6 +105,7 @@ def build(root: Path, source: dict[str, Any] | None = None, **sections: Any) -> 
     write_json(config.paths.data / "accepted.json", {**profile, "previous": None})
     users = tables.users["user_id"].to_pylist()
     _served(config, users, names)
+    _shown(config, users, names)
     _run(root / "runs" / RUN, users, names)
     _caches(config, users)
     fold = dataset.folds[-1]
@@ -185,6 +193,43 @@ def _served(config: Config, users: list[str], names) -> None:
     (logs / "m-1.log").write_text(
         "".join(f"12:00:00 WARNING history of user {user!r} is odd\n" for user in users)
     )
+
+
+def _shown(config: Config, users: list[str], names: Pseudonyms) -> None:
+    """Lists and clicks of everybody: written, and waiting to be."""
+    store = ServedStore(config.paths.root)
+    ids = SignedIds(names, 3600.0)
+    now = time.time_ns() // 1_000_000
+    lists = [
+        ServedList(
+            request_id=ids.make(user, "m-1", "live", ["i1"], now),
+            time=now,
+            user=names.of(user),
+            version="m-1",
+            lane="live",
+            surface=None,
+            items=["i1"],
+            scores=[1.0],
+            propensities=[1.0],
+            marginals=[1.0],
+            policy="greedy",
+            fallback=None,
+            latency_ms=1.0,
+        )
+        for user in users
+    ]
+    ParquetSink(store).served(lists)
+    ledger = Ledger(ledger_path(config.serving.feedback, config.paths))
+    for action in ("click", "purchase"):
+        ledger.take(
+            [
+                Feedback(f"{action}-{row}", one.request_id, "i1", action, now, None, now)
+                for row, one in enumerate(lists)
+            ]
+        )
+        if action == "click":
+            ledger.drain(ParquetSink(store).feedback, 1000)
+    ledger.close()
 
 
 def _run(folder: Path, users: list[str], names) -> None:
