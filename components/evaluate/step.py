@@ -63,7 +63,8 @@ def _champion(config: Config) -> Champion | None:
     if version is None:
         return None
     model = Model.load(registry.fetch(version))
-    return Champion(version, model, registry.lineage(version).test_start)
+    marks = registry.retrain_marks(version)
+    return Champion(version, model, registry.lineage(version).test_start, len(marks))
 
 
 def _limit_threads(threads: int) -> None:

@@ -51,11 +51,13 @@ class Champion:
         version: in the registry.
         model: itself.
         test_start: the moment (UTC ms) from which on it saw nothing.
+        to_replace: people it saw who have asked to be forgotten since.
     """
 
     version: str
     model: Model
     test_start: int
+    to_replace: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ def _against(
         test_start=champion.test_start,
         saw_the_test=champion.test_start > requests.windows[fold].test_start,
         missing_items=aligned.missing,
+        to_replace=champion.to_replace,
         identical="bytes"
         if champion.version == candidate_version
         else "lists"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from recommender.errors import ArtifactError, StorageError
 from recommender.evaluation.backtest_facts import BacktestFacts
@@ -65,6 +65,8 @@ class Comparison(Record):
         difference: candidate minus rival.
         relative: that over the rival's; not defined where the rival may be at zero.
         detectable: the smallest true difference that this many users show with 80 % power.
+        p: of "no difference", metric by metric (paired t-test over users); None for one user.
+        adjusted: the same, corrected over all metrics of this comparison (Holm).
     """
 
     rival: str
@@ -74,6 +76,8 @@ class Comparison(Record):
     difference: dict[str, Interval]
     relative: dict[str, Interval]
     detectable: dict[str, float | None]
+    p: dict[str, float | None] = Field(default_factory=dict)
+    adjusted: dict[str, float | None] = Field(default_factory=dict)
 
 
 class ChampionFacts(Record):
@@ -87,6 +91,8 @@ class ChampionFacts(Record):
         missing_items: items of our catalogue that it doesn't know; ranked last.
         identical: the candidate has the very same bytes, or recommended the same lists to
             every test request; None where it differs.
+        to_replace: people it was trained on who have asked to be forgotten since: it must be
+            replaced by a version that never saw them.
     """
 
     version: str
@@ -95,6 +101,7 @@ class ChampionFacts(Record):
     saw_the_test: bool
     missing_items: int
     identical: Literal["bytes", "lists"] | None
+    to_replace: int = 0
 
 
 class LanguageFacts(Record):

@@ -60,7 +60,7 @@ def forests(findings: Findings) -> tuple[Forest, ...]:
         rows = []
         for fact in (each for each in judged if each.family == family):
             share = "" if fact.relative is None else f"{fact.relative:+.0%} · "
-            chance = "" if fact.p is None else f" · p {_p(fact.p)}"
+            chance = "" if fact.p is None else f" · p {p_value(fact.p)}"
             few = "" if fact.judged else " · too few to be judged"
             more = f"{share}{fact.users:,} users{chance}{few}"
             rows.append(_row(fact.name, fact.difference, more, place, certain=_sure(fact.p)))
@@ -149,5 +149,8 @@ def _sure(p: float | None) -> bool:
     return p is not None and p < 0.05
 
 
-def _p(value: float) -> str:
+def p_value(value: float | None) -> str:
+    """Write a p-value as papers do."""
+    if value is None:
+        return "–"
     return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from recommender.config.evaluation import GateConfig
 from recommender.config.slices import SlicesConfig
 from recommender.errors import ArtifactError, StorageError
-from recommender.evaluation.evidence import Evidence, Record
+from recommender.evaluation.evidence import ChampionFacts, Evidence, Record
 from recommender.evaluation.rules import (
     Rule,
     Verdict,
@@ -111,7 +111,8 @@ def judge(evidence: Evidence, policy: GateConfig, slices: SlicesConfig | None = 
         differs_from_champion(evidence),
     )
     verdict = max((rule.verdict for rule in rules), key=_SEVERITY.index)
-    same = evidence.champion is not None and evidence.champion.identical is not None
+    champion = evidence.champion
+    same = champion is not None and champion.identical is not None
     others = [rule.verdict for rule in rules[:-1]]
     action: Action = "reject"
     if verdict == "pass":
@@ -122,7 +123,7 @@ def judge(evidence: Evidence, policy: GateConfig, slices: SlicesConfig | None = 
         run_id=evidence.run_id,
         verdict=verdict,
         action=action,
-        headline=_headline(action, rules),
+        headline=_headline(action, rules, champion),
         rules=rules,
         candidate_version=evidence.candidate_version,
         champion_version=evidence.champion.version if evidence.champion else None,
@@ -132,7 +133,14 @@ def judge(evidence: Evidence, policy: GateConfig, slices: SlicesConfig | None = 
     )
 
 
-def _headline(action: Action, rules: tuple[Rule, ...]) -> str:
+def _headline(action: Action, rules: tuple[Rule, ...], champion: ChampionFacts | None) -> str:
+    said = _said(action, rules)
+    if action == "deploy" or champion is None or not champion.to_replace:
+        return said
+    return f"{said} It is urgent: the champion saw {champion.to_replace:,} of those forgotten."
+
+
+def _said(action: Action, rules: tuple[Rule, ...]) -> str:
     if action == "deploy":
         return "Passed: the candidate may be deployed."
     if action == "keep champion":

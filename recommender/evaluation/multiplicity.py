@@ -1,7 +1,12 @@
-"""Many questions at once: with twenty slices, one "significant" difference is to be expected.
+"""Many questions at once: with twenty of them, one "significant" difference is to be expected.
 
 Holm (1979): the smallest of m p-values is multiplied by m, the next by m − 1, and so on, never
 falling. Whatever is below 0.05 then is so with at most 5 % chance that any of it is an accident.
+
+Two families are corrected, each by itself: the metrics of one comparison, and the groups of
+requests (in the primary metric). The gate's rules are not: each asks one question that was fixed
+beforehand (the primary metric against one rival), and all must pass, so that none of them passes a
+candidate by chance that another would have stopped (intersection–union: Berger 1982).
 """
 
 from __future__ import annotations
@@ -20,6 +25,11 @@ def holm(p_values: Doubles) -> Doubles:
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
     return adjusted
+
+
+def paired_ps(differences_UM: Doubles) -> Doubles:
+    """Return `paired_p` of every column, (M,)."""
+    return np.array([paired_p(column) for column in differences_UM.T])
 
 
 def paired_p(differences_U: Doubles) -> float:

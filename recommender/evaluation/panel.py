@@ -16,6 +16,7 @@ from recommender.config.evaluation import EvaluationConfig
 from recommender.evaluation.evidence import Comparison, System
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.metrics import Doubles, metric_names, per_user
+from recommender.evaluation.multiplicity import holm, paired_ps
 from recommender.evaluation.records import Interval, rounded
 from recommender.evaluation.score import Scored
 from recommender.evaluation.statistics import Intervals, PairedBootstrap
@@ -85,6 +86,7 @@ class Panel:
         ours, theirs = list(self.runs).index(name), list(self.runs).index(rival)
         bootstrap = self._bootstrap
         detectable = bootstrap.detectable(ours, theirs)
+        p_values = paired_ps(self.values[:, ours] - self.values[:, theirs])
         return Comparison(
             rival=rival,
             users=len(self.users),
@@ -92,10 +94,9 @@ class Panel:
             rival_metrics=self._named(bootstrap.mean(theirs)),
             difference=self._named(bootstrap.difference(ours, theirs)),
             relative=self._named(bootstrap.relative(ours, theirs)),
-            detectable={
-                metric: rounded(value)
-                for metric, value in zip(self.metrics, detectable, strict=True)
-            },
+            detectable=self._each(detectable),
+            p=self._each(p_values),
+            adjusted=self._each(holm(p_values)),
         )
 
     def table(self) -> pa.Table:
@@ -126,6 +127,9 @@ class Panel:
             confidence=self.config.confidence,
             seed=self.seed,
         )
+
+    def _each(self, values_M: Doubles) -> dict[str, float | None]:
+        return dict(zip(self.metrics, map(rounded, values_M), strict=True))
 
     def _named(self, intervals: Intervals) -> dict[str, Interval]:
         ends = zip(intervals.estimate, intervals.low, intervals.high, strict=True)

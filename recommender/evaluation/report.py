@@ -56,6 +56,7 @@ def render(evidence: Evidence, decision: Decision | None) -> str:
         plain=_plain,
         day=_day,
         signed=_signed,
+        chance=findings_picture.p_value,
     )
     word, sign = _VERDICTS[decision.verdict if decision else "pending"]
     if decision and decision.action == "keep champion":

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from recommender.config.evaluation import GateConfig
-from recommender.evaluation.evidence import CANDIDATE, CHAMPION, Comparison, Evidence, Record
+from recommender.evaluation.evidence import (
+    CANDIDATE,
+    CHAMPION,
+    ChampionFacts,
+    Comparison,
+    Evidence,
+    Record,
+)
 
 Verdict = Literal["pass", "fail", "insufficient"]
 
@@ -22,6 +29,7 @@ class Rule(Record):
         high: upper end.
         threshold: what it was judged against.
         users: how many stand behind the number.
+        note: what else a reader should know of the number.
     """
 
     rule: str
@@ -32,6 +40,7 @@ class Rule(Record):
     high: float | None = None
     threshold: float | None = None
     users: int | None = None
+    note: str = ""
 
 
 def scores_are_numbers(evidence: Evidence) -> Rule:
@@ -105,6 +114,7 @@ def beats(evidence: Evidence, rival: str, policy: GateConfig) -> Rule:
         f"{_signed(difference.estimate)} ({_ends(difference.low, difference.high)}), "
         f"{_users(found.users, policy.minimum_users)}; the least they can show is "
         f"{_number(found.detectable[evidence.primary])}.",
+        note=_chance(evidence, found),
         value=difference.estimate,
         low=difference.low,
         high=difference.high,
@@ -143,6 +153,7 @@ def not_worse(
         reason=f"{said}: {_versus(evidence, found)}, a difference of "
         f"{_signed(estimate, unit)} ({_ends(low, high, unit)}), "
         f"{_users(found.users, minimum_users)}.",
+        note=_chance(evidence, found),
         value=estimate,
         low=low,
         high=high,
@@ -171,6 +182,8 @@ def not_worse_than_champion(evidence: Evidence, policy: GateConfig) -> Rule:
         reason += " The champion was trained on part of this test window, which favours it."
     if champion.missing_items:
         reason += f" It doesn't know {champion.missing_items:,} items; they were ranked last."
+    if champion.to_replace:
+        reason += f" {must_go(champion)}"
     return judged.model_copy(update={"rule": rule, "reason": reason})
 
 
@@ -180,6 +193,14 @@ def differs_from_champion(evidence: Evidence) -> Rule:
     rule = "differs from the champion"
     if champion is None:
         return Rule(rule=rule, verdict="pass", reason="no champion yet: this is the first one.")
+    if champion.identical == "lists" and champion.to_replace:
+        # It was trained anew without those people: that it ranks alike is no reason to keep the
+        # model that saw them.
+        return Rule(
+            rule=rule,
+            verdict="pass",
+            reason=f"the same lists as {champion.version}, but other bytes. {must_go(champion)}",
+        )
     if champion.identical == "bytes":
         reason = f"the candidate is byte for byte the champion {champion.version}."
     elif champion.identical == "lists":
@@ -190,6 +211,15 @@ def differs_from_champion(evidence: Evidence) -> Rule:
     else:
         reason = f"the candidate's recommendations aren't those of {champion.version}."
     return Rule(rule=rule, verdict="fail" if champion.identical else "pass", reason=reason)
+
+
+def must_go(champion: ChampionFacts) -> str:
+    """Say why a champion must be replaced, whatever the figures."""
+    people = "person" if champion.to_replace == 1 else "people"
+    return (
+        f"The champion saw {champion.to_replace:,} {people} who have asked to be forgotten since: "
+        "it must be replaced, so not being worse is enough."
+    )
 
 
 def _side(
@@ -226,6 +256,18 @@ def _versus(evidence: Evidence, found: Comparison) -> str:
     ours = found.candidate[evidence.primary].estimate
     theirs = found.rival_metrics[evidence.primary].estimate
     return f"{_name(evidence)} {_number(ours)} against {_number(theirs)}"
+
+
+def _chance(evidence: Evidence, found: Comparison) -> str:
+    """Say which p-value is adjusted, and that the interval that decides is not."""
+    plain, adjusted = found.p.get(evidence.primary), found.adjusted.get(evidence.primary)
+    if plain is None or adjusted is None:
+        return "The interval, which decides, is not adjusted: one metric, named beforehand."
+    return (
+        "The interval, which decides, is not adjusted: one metric, named beforehand. The p-value "
+        f"of no difference is {plain:.2g}, adjusted for {len(found.adjusted)} metrics (Holm) "
+        f"{adjusted:.2g}."
+    )
 
 
 def _number(value: float | None) -> str:

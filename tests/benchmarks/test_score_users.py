@@ -75,6 +75,7 @@ def _bare(requests: EvaluationSet, vectors: np.ndarray, users: slice, block: int
 
 
 @pytest.mark.benchmark
+@pytest.mark.timeout(3600)
 def test_metrics_of_users_by_full_catalogue() -> None:
     users = int(os.environ.get("OSTINATO_BENCH_USERS", "20000"))
     vectors = np.random.default_rng(1).standard_normal((ITEMS, WIDTH)).astype(np.float32)

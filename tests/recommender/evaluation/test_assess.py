@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation_world import Row, config_of, dataset_of, popularity_model
+from scipy.stats import ttest_rel
+from statsmodels.stats.multitest import multipletests
 
 from recommender.artifact import Model
 from recommender.baselines.rivals import fit
@@ -59,6 +61,22 @@ def test_systems_and_comparisons_stand_on_the_same_users() -> None:
         difference = compared.difference["ndcg@10"]
         assert difference.estimate == pytest.approx(ours.estimate - theirs.estimate, abs=1e-8)
         assert difference.low <= difference.estimate <= difference.high
+
+
+def test_every_metric_of_every_comparison_has_an_adjusted_p_value() -> None:
+    dataset = world()
+    assessed = assess(dataset, knn(dataset), CONFIG, champion=champion_of(dataset))
+    found = assessed.evidence
+    for compared in found.comparisons:
+        assert set(compared.p) == set(compared.adjusted) == set(found.metrics)
+        plain = np.array([compared.p[name] for name in found.metrics])
+        adjusted = [compared.adjusted[name] for name in found.metrics]
+        assert adjusted == pytest.approx(multipletests(plain, method="holm")[1], abs=1e-8)
+    ours, theirs = (
+        assessed.users[f"{name}/ndcg@10"].to_numpy() for name in ("candidate", "popularity")
+    )
+    told = found.comparison("popularity").p["ndcg@10"]
+    assert told == pytest.approx(ttest_rel(ours, theirs).pvalue, abs=1e-8)
 
 
 def test_the_candidate_that_is_a_rival_ties_with_it_exactly() -> None:

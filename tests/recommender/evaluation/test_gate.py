@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from evidence_builder import champion, comparison, evidence, interval
+from evidence_builder import NAMES, champion, comparison, evidence, interval
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,6 +136,41 @@ def test_the_champion_again_is_not_deployed_and_not_called_bad(how: str) -> None
     assert decision.action == "keep champion"
     assert said(decision) == {"differs from the champion": "fail"}
     assert "m-00000000000c" in decision.headline
+
+
+def test_a_champion_that_must_go_is_replaced_by_one_that_ranks_alike() -> None:
+    same = comparison("champion", 0.0, 0.0)
+    reigning = champion(identical="lists", to_replace=2)
+    decision = judge(evidence(reigning=reigning, champion=same), POLICY)
+    assert (decision.verdict, decision.action) == ("pass", "deploy")
+    told = next(rule for rule in decision.rules if rule.rule == "not worse than the champion")
+    assert "2 people who have asked to be forgotten" in told.reason
+
+
+def test_the_very_bytes_that_must_go_are_not_deployed_and_it_is_urgent() -> None:
+    same = comparison("champion", 0.0, 0.0)
+    reigning = champion(identical="bytes", to_replace=1)
+    decision = judge(evidence(reigning=reigning, champion=same), POLICY)
+    assert (decision.verdict, decision.action) == ("fail", "keep champion")
+    assert "It is urgent" in decision.headline
+    worse = comparison("champion", -0.09, -0.08)
+    decision = judge(evidence(reigning=champion(to_replace=1), champion=worse), POLICY)
+    assert (decision.verdict, "It is urgent" in decision.headline) == ("fail", True)
+
+
+def test_rules_of_comparison_say_what_is_adjusted() -> None:
+    found = comparison("popularity").model_copy(
+        update={
+            "p": dict.fromkeys(NAMES, 0.003),
+            "adjusted": dict.fromkeys(NAMES, 0.036),
+        }
+    )
+    decision = judge(evidence(popularity=found, reigning=champion()), POLICY)
+    notes = {rule.rule: rule.note for rule in decision.rules if rule.note}
+    assert notes["beats popularity"].endswith("is 0.003, adjusted for 12 metrics (Holm) 0.036.")
+    assert {"beats popularity", "not worse than item-knn", "not worse than the champion"} <= {
+        rule for rule, note in notes.items() if "is not adjusted" in note
+    }
 
 
 def test_the_champion_again_is_rejected_if_it_fails_another_rule() -> None:

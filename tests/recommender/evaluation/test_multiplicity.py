@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-from recommender.evaluation.multiplicity import holm, paired_p
+from recommender.evaluation.multiplicity import holm, paired_p, paired_ps
 
 
 def test_by_hand() -> None:
@@ -37,6 +37,11 @@ def test_p_values_are_those_of_scipy() -> None:
     assert math.isnan(paired_p(np.array([1.0])))
     assert paired_p(np.zeros(5)) == 1.0
     assert paired_p(np.ones(5)) == 0.0
+
+
+def test_many_metrics_are_tested_each_by_itself() -> None:
+    values = np.random.default_rng(3).normal(0.1, 1, (50, 3))
+    assert paired_ps(values) == pytest.approx([paired_p(column) for column in values.T])
 
 
 def test_twenty_slices_of_nothing_raise_a_false_alarm_in_at_most_one_run_of_twenty() -> None:
