@@ -29,7 +29,7 @@ Integers = NDArray[np.int64]
 # Sizes of effect (absolute) that the mixture expects. Several, so that nobody has to say in advance
 # how large an effect would be; they cost log(5) of evidence at most.
 _SCALES = np.array([0.0005, 0.002, 0.008, 0.03, 0.12])
-_BISECTIONS = 50
+_BISECTIONS = 30
 
 
 @dataclass(frozen=True)

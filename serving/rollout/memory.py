@@ -44,14 +44,12 @@ def judge(samples: Sequence[Sample], config: MemoryConfig) -> tuple[Finding, ...
         told = f"{len(samples)} measurements, {config.samples} are needed"
         return (Finding("memory", Verdict.PROMOTE, told, {"samples": float(len(samples))}),)
     grown, beside = _growth(candidate), _growth(stable)
-    rising = trend(candidate)
     slope = float(np.polyfit(seconds - seconds[0], candidate, 1)[0]) if np.ptp(seconds) else 0.0
     numbers = {
         "candidate_mib": float(candidate[-1]),
         "stable_mib": float(stable[-1]),
         "candidate_growth_mib": grown,
         "stable_growth_mib": beside,
-        "trend": rising,
         "mib_per_minute": 60 * slope,
         "limit": config.growth_mib,
     }
@@ -62,7 +60,7 @@ def judge(samples: Sequence[Sample], config: MemoryConfig) -> tuple[Finding, ...
     )
     if grown - max(beside, 0.0) < config.growth_mib:
         return (Finding("memory", Verdict.PROMOTE, told, numbers),)
-    if rising >= _RISING:
+    if trend(candidate) >= _RISING:
         return (Finding("memory", Verdict.ROLL_BACK, f"{told}: it leaks", numbers),)
     return (Finding("memory", Verdict.HOLD, f"{told}, though not steadily", numbers),)
 

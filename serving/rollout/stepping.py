@@ -24,6 +24,7 @@ from serving.rollout.state import Rollouts, State
 from serving.rollout.target import Arrivals, CandidateError, Shadowing, Target, Traffic
 from serving.rollout.vigil import Vigil
 
+_MORE = 1.1
 logger = logging.getLogger(__name__)
 
 
@@ -82,7 +83,7 @@ class Stepper:
         vigil = self._vigil(state)
         target.shadow(state.candidate, config.percent)
         try:
-            looked = float("-inf")
+            judged = -1
             while True:
                 broken, new = "", target.compared()
                 if new:
@@ -93,9 +94,10 @@ class Stepper:
                 except CandidateError as error:
                     broken = str(error)
                 over = vigil.state.soaked_s >= config.maximum_wait_s
-                due = self._clock.now() - looked >= min(self._config.live.look_every_s, 1.0)
+                # Each look goes through everything: one per so many more keeps them few.
+                due = len(compared) > _MORE * judged
                 if broken or over or due or vigil.told:
-                    looked = self._clock.now()
+                    judged = len(compared)
                     analysis = _broken(analyse_shadow(compared, self._config), broken)
                     vigil.state = replace(vigil.state, shadow=analysis.to_dict())
                     passed = analysis.verdict is not Verdict.HOLD

@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Upstream:
-    """A small HTTP server that says which one it is; it can be told to be slow or to fail."""
+    """A small HTTP server that says which one it is; it can be slow, fail, or say otherwise."""
 
     def __init__(self, version: str) -> None:
         self.version, self.status, self.delay_s, self.requests = version, 200, 0.0, 0
+        self.answer: dict[str, object] | None = None
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -24,7 +25,7 @@ class Upstream:
                 upstream.requests += 1
                 time.sleep(upstream.delay_s)
                 told = {"version": upstream.version, "path": self.path, "got": json.loads(body)}
-                content = json.dumps(told).encode()
+                content = json.dumps(upstream.answer or told).encode()
                 self.send_response(upstream.status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(content)))
