@@ -9,16 +9,30 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from recommender.config.rollout_targets import KServeTargetConfig
+from recommender.errors import RolloutError
 from serving.rollout.gitops.layout import Shares
 from serving.rollout.kserve import status
 from serving.rollout.kserve.client import Cluster, Resource
 from serving.rollout.kserve.patches import KNATIVE_MOST
+from serving.rollout.kserve.preflight import inspect
 from serving.rollout.kserve.situation import Mode, version_of
 from serving.rollout.kserve.status import Progress, Reading
 
 
 class Observer(Protocol):
     """Sees what became of a commit."""
+
+    def preflight(self, mode: Mode) -> None:
+        """Look whether a canary is possible at all, before one is committed.
+
+        Args:
+            mode: how people say that the InferenceService is deployed.
+
+        Raises:
+            RolloutError: this cluster can't split its traffic.
+            ServingError: it can't be seen.
+        """
+        ...
 
     def candidate(self, shares: Shares, mode: Mode) -> Reading:
         """Return whether the candidate is ready and has its share.
@@ -40,6 +54,9 @@ class Observer(Protocol):
 class Unobserved:
     """Takes every commit for carried out. For tests of what needs no cluster."""
 
+    def preflight(self, mode: Mode) -> None:
+        """Find nothing wrong."""
+
     def candidate(self, shares: Shares, mode: Mode) -> Reading:  # noqa: ARG002
         """Say that it is ready."""
         return Reading(Progress.READY)
@@ -54,13 +71,15 @@ class ClusterObserver:
 
     Args:
         cluster: to read from.
-        namespace: of the InferenceService.
-        name: of the same.
+        settings: where the InferenceService and KServe are.
+        name: of the InferenceService.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
+    def __init__(self, cluster: Cluster, settings: KServeTargetConfig, name: str) -> None:
         self._cluster = cluster
-        self._resource = Resource("serving.kserve.io/v1beta1", "inferenceservices", namespace)
+        self._settings = settings
+        group = "serving.kserve.io/v1beta1"
+        self._resource = Resource(group, "inferenceservices", settings.namespace)
         self._name = name
 
     @classmethod
@@ -70,7 +89,18 @@ class ClusterObserver:
         Raises:
             ServingError: there is no way to a cluster.
         """
-        return cls(Cluster.connect(settings), settings.namespace, settings.name or name)
+        return cls(Cluster.connect(settings), settings, settings.name or name)
+
+    def preflight(self, mode: Mode) -> None:
+        """Look at the installed KServe, as the KServe target does."""
+        service = self._cluster.get(self._resource, self._name)
+        installed = inspect(self._cluster, self._settings, service)
+        if installed.mode is not mode:
+            raise RolloutError(
+                f"Git says that {self._name} is deployed as {mode}, the cluster deploys it as "
+                f"{installed.mode}: the canary would be ignored",
+                "the mode of an InferenceService can't be changed; say in Git what it is",
+            )
 
     def candidate(self, shares: Shares, mode: Mode) -> Reading:
         """Return whether the candidate is ready and has its share."""

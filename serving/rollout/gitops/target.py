@@ -146,6 +146,9 @@ class GitOpsTarget:
                 )
             return Shares(shares.stable, model, 0)
 
+        current = self._folder.look()
+        if not self._has(current, version):
+            self._observer.preflight(current.people.mode)
         if self._proposals and self._state:
             self._proposals.accepted(decide, self._state)
         else:

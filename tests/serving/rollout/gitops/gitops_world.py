@@ -181,8 +181,8 @@ def target(
         folder,
         model,
         observer or Unobserved(),
-        Patience(timeout_s=100.0, poll_s=1.0, unready_s=10.0),
-        proposals and Proposals(folder, proposals, 100.0, 1.0, time.pause, time.clock),
+        Patience(timeout_s=20.0, poll_s=1.0, unready_s=10.0),
+        proposals and Proposals(folder, proposals, 5.0, 1.0, time.pause, time.clock),
         time.pause,
         time.clock,
     )

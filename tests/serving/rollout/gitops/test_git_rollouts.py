@@ -96,7 +96,9 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("when", ["before it arrives", "after it has arrived"])
-@pytest.mark.parametrize(("name", "push"), [("promoted", 1), ("rolled back", 3)])
+@pytest.mark.parametrize(
+    ("name", "push"), [("promoted", 1), pytest.param("rolled back", 3, marks=pytest.mark.slow)]
+)
 def test_killed_at_a_push_it_goes_on_without_a_commit_too_many(tmp_path, whole, name, push, when):
     behaviour, undisturbed = whole[name]
     n = undisturbed.pushes[push] + (when == "after it has arrived")
@@ -111,6 +113,7 @@ def test_killed_anywhere_it_goes_on_without_a_commit_too_many(tmp_path, whole, n
         goes_on(tmp_path / f"killed{n}", behaviour, undisturbed, n)
 
 
+@pytest.mark.slow
 def test_ctrl_c_takes_the_canary_back_and_the_next_start_goes_on(tmp_path):
     stage = stage_in(tmp_path)
     stage.world.misfortune = interrupt_at(12)

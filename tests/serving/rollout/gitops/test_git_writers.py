@@ -69,6 +69,7 @@ def test_what_people_push_in_between_is_built_upon(remote, served):
     assert spec["predictor"]["minReplicas"] == 5, "the stable arm keeps people's four"
 
 
+@pytest.mark.slow
 def test_a_push_that_is_overtaken_is_worked_out_anew(remote, served):
     served.start_candidate(CANDIDATE)
     overtaken = []
@@ -152,6 +153,7 @@ def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(remote, served, tmp_p
     assert CANDIDATE in remote.show(PATCH)
 
 
+@pytest.mark.slow
 def test_a_work_folder_that_is_lost_is_made_anew(remote, served, tmp_path):
     served.start_candidate(CANDIDATE)
     fresh = target(remote, tmp_path / "fresh.git")
@@ -253,6 +255,7 @@ def test_a_version_without_a_runtime_is_not_served(remote, tmp_path):
         bot.promote("m-9")
 
 
+@pytest.mark.slow
 def test_a_runtime_that_the_bot_writes_stays_as_it_was_first(remote, tmp_path):
     images = iter("abcdef")
 
