@@ -23,6 +23,7 @@ from pipelines.options import (
 )
 from pipelines.rollout import app as rollout
 from pipelines.stream import app as stream
+from pipelines.triggers.app import app as trigger
 from recommender.errors import UserError
 
 app = typer.Typer(
@@ -43,12 +44,16 @@ app.add_typer(features, name="features")
 app.add_typer(stream, name="stream")
 app.add_typer(rollout, name="rollout")
 app.add_typer(schedule, name="schedule")
+app.add_typer(trigger, name="trigger")
 app.command()(submit)
 
 
 @app.command()
 def run(
-    config: ConfigPath = DEFAULT, workspace: WorkspacePath = None, settings: Setting = None
+    config: ConfigPath = DEFAULT,
+    workspace: WorkspacePath = None,
+    settings: Setting = None,
+    run_id: Annotated[str, typer.Option(hidden=True, help="Names the run.")] = "",
 ) -> None:
     """Run the whole pipeline on this machine, to a served, canaried recommendation.
 
@@ -63,7 +68,7 @@ def run(
     tree, screen = config_of(config, workspace, settings), console()
     screen.print(f"[bold]{tree.name}[/] → {tree.paths.root}", highlight=False)
     try:
-        ended = run_locally(tree, screen)
+        ended = run_locally(tree, screen, run_id or None)
     except KeyboardInterrupt:  # Typer would end without a word
         Console(stderr=True).print("interrupted; run the same command again to go on")
         raise typer.Exit(130) from None

@@ -29,7 +29,7 @@ def run(config: str, run_id: str, data: str) -> str:
         SystemExit: the source or its mapping is wrong, or can't be reached; nothing was changed.
     """
     with running("ingest", config, run_id) as step:
-        version = ingest(step.config, _since_the_source(step.config))
+        version = ingest(step.config, since_the_source(step.config))
         hand_over(version, Path(data))
         report = version.report
         step.summary |= {
@@ -51,7 +51,7 @@ def run(config: str, run_id: str, data: str) -> str:
         return version.name
 
 
-def _since_the_source(config: Config) -> Streamed | None:
+def since_the_source(config: Config) -> Streamed | None:
     """Return what came since the source was written: streamed events, then served lists.
 
     In this order: a click that came both ways keeps its place and propensity, and whoever only the

@@ -87,7 +87,7 @@ def checked_token(host: str) -> str | None:
             f"{TOKEN_VARIABLE} has {len(token)} characters; it needs {_SHORTEST_TOKEN} or more",
             "make one with `openssl rand -hex 32`",
         )
-    if not token and not _is_loopback(host):
+    if not token and not is_loopback(host):
         raise ConfigError(
             f"{host} can be reached by others, and {TOKEN_VARIABLE} is not set",
             "make a token with `openssl rand -hex 32`, or listen on 127.0.0.1",
@@ -95,7 +95,7 @@ def checked_token(host: str) -> str | None:
     return token or None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -33,9 +33,13 @@ def source_version(config: Config) -> str:
     if isinstance(source, SyntheticSource):
         told: list[object] = [config.seed]
     else:
-        tree = source.model_dump(mode="json")
-        told = [[location, _marks(location)] for location in sorted(_locations(tree))]
+        told = [[location, _marks(location)] for location in locations_of(config)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+def locations_of(config: Config) -> tuple[str, ...]:
+    """Return every location that the source reads, sorted."""
+    return tuple(sorted(_locations(config.source.model_dump(mode="json"))))
 
 
 def idempotency_key(config: Config, data: str | None = None) -> str:

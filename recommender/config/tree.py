@@ -22,6 +22,7 @@ from recommender.config.serving import ServingConfig
 from recommender.config.source import SourceConfig
 from recommender.config.split import SplitConfig
 from recommender.config.training import TrainingConfig
+from recommender.config.triggers import TriggersConfig
 from recommender.errors import ConfigError
 from recommender.workspace import Workspace
 
@@ -70,6 +71,9 @@ class Config(Section):
 
     backend: BackendConfig = BackendConfig()
     """The Kubeflow Pipelines backend that runs are sent to."""
+
+    triggers: TriggersConfig = TriggersConfig()
+    """What starts a run by itself."""
 
     @property
     def paths(self) -> Workspace:

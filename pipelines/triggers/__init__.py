@@ -1,0 +1,1 @@
+"""What starts a run by itself: new data, drift, worse quality, or somebody who asks."""

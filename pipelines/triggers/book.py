@@ -1,0 +1,196 @@
+"""The durable book of causes and runs: what came, what is due, what runs, how it ended.
+
+One SQLite file. A cause that is written down survives a kill; a cause that comes twice is one; a
+run takes all causes that wait, in the same transaction in which it comes to be, so no cause leads
+to two runs and none is lost.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.triggers.cause import Cause, Kind
+from recommender.config.triggers import TriggersConfig
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS causes (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, why TEXT NOT NULL, location TEXT NOT NULL,
+    data_version TEXT NOT NULL, received REAL NOT NULL, run TEXT
+);
+CREATE INDEX IF NOT EXISTS waiting ON causes (run) WHERE run IS NULL;
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, began REAL NOT NULL, handle TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL DEFAULT 'STARTING', starts INTEGER NOT NULL DEFAULT 0,
+    ended REAL, told TEXT NOT NULL DEFAULT ''
+);
+"""
+GOING = ("STARTING", "RUNNING")
+
+
+@dataclass(frozen=True)
+class TriggeredRun:
+    """A run that causes led to.
+
+    Attributes:
+        id: names it, here and where it runs.
+        began: seconds since 1970.
+        state: STARTING, RUNNING, or how it ended.
+        handle: what the place where it runs calls it; "" until it was started.
+        causes: why.
+        told: how it ended, in words.
+        starts: how often it was started: again after a crash.
+    """
+
+    id: str
+    began: float
+    state: str
+    handle: str
+    causes: tuple[Cause, ...]
+    told: str = ""
+    starts: int = 0
+
+
+class Book:
+    """The book of one data set; safe to share between threads and processes.
+
+    Args:
+        path: of the file; it and its folder are made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        with self._open() as book:
+            book.execute("PRAGMA journal_mode = WAL")
+            book.executescript(_TABLES)
+
+    def add(self, causes: Sequence[Cause], now: float) -> int:
+        """Write causes down; return how many were new.
+
+        Args:
+            causes: the causes.
+            now: seconds since 1970.
+        """
+        rows = [(c.id, c.kind, c.why, c.location, c.data_version, now) for c in causes]
+        with self._changing() as book:
+            before = book.total_changes
+            book.executemany(
+                "INSERT INTO causes (id, kind, why, location, data_version, received) "
+                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                rows,
+            )
+            return book.total_changes - before
+
+    def knows(self, pattern: str) -> bool:
+        """Tell whether a cause with an id like `pattern` (SQL's) ever came."""
+        with self._open() as book:
+            found = book.execute("SELECT 1 FROM causes WHERE id LIKE ? LIMIT 1", (pattern,))
+            return found.fetchone() is not None
+
+    def note(self, cause: Cause, now: float) -> None:
+        """Write down a cause that leads to no run: it is taken up already."""
+        self.add([cause], now)
+        with self._changing() as book:
+            book.execute("UPDATE causes SET run = '' WHERE id = ?", (cause.id,))
+
+    def claim(self, run_id: str, config: TriggersConfig, now: float) -> TriggeredRun | None:
+        """Make a run of all causes that wait, if it is time for one.
+
+        Args:
+            run_id: names the run.
+            config: debounce, pause and concurrency.
+            now: seconds since 1970.
+        """
+        with self._changing() as book:
+            first, last, count = book.execute(
+                "SELECT min(received), max(received), count(*) FROM causes WHERE run IS NULL"
+            ).fetchone()
+            going, began = book.execute(
+                "SELECT count(*) FILTER (WHERE state IN (?, ?)), max(began) FROM runs", GOING
+            ).fetchone()
+            if not count or going >= config.concurrency:
+                return None
+            quiet = now - last >= config.debounce_s or now - first >= config.longest_wait_s
+            asked = book.execute(
+                "SELECT 1 FROM causes WHERE run IS NULL AND kind = ?", (Kind.ASKED,)
+            ).fetchone()
+            paused = began is not None and now - began < config.pause_s
+            if not quiet or (paused and not asked):
+                return None
+            book.execute("INSERT INTO runs (id, began) VALUES (?, ?)", (run_id, now))
+            book.execute("UPDATE causes SET run = ? WHERE run IS NULL", (run_id,))
+        return self.run(run_id)
+
+    def started(self, run_id: str, handle: str) -> None:
+        """Write down what the place where a run is started calls it."""
+        with self._changing() as book:
+            book.execute(
+                "UPDATE runs SET state = 'RUNNING', handle = ?, starts = starts + 1 WHERE id = ?",
+                (handle, run_id),
+            )
+
+    def ended(self, run_id: str, state: str, told: str, now: float) -> None:
+        """Write down how a run ended."""
+        with self._changing() as book:
+            book.execute(
+                "UPDATE runs SET state = ?, told = ?, ended = ? WHERE id = ?",
+                (state, told, now, run_id),
+            )
+
+    def going(self) -> tuple[TriggeredRun, ...]:
+        """Return the runs that haven't ended, the earliest first."""
+        with self._open() as book:
+            found = book.execute("SELECT id FROM runs WHERE state IN (?, ?) ORDER BY began", GOING)
+            return tuple(self.run(row[0]) for row in found.fetchall())
+
+    def latest(self, count: int) -> tuple[TriggeredRun, ...]:
+        """Return the latest runs, the newest first."""
+        with self._open() as book:
+            found = book.execute("SELECT id FROM runs ORDER BY began DESC LIMIT ?", (count,))
+            return tuple(self.run(row[0]) for row in found.fetchall())
+
+    def waiting(self) -> tuple[Cause, ...]:
+        """Return the causes that no run has taken up yet, in the order in which they came."""
+        with self._open() as book:
+            return _causes(book, "run IS NULL", ())
+
+    def run(self, run_id: str) -> TriggeredRun:
+        """Return a run; there must be one of this name."""
+        with self._open() as book:
+            began, state, handle, told, starts = book.execute(
+                "SELECT began, state, handle, told, starts FROM runs WHERE id = ?", (run_id,)
+            ).fetchone()
+            causes = _causes(book, "run = ?", (run_id,))
+        return TriggeredRun(run_id, began, state, handle, causes, told, starts)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        book = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        try:
+            yield book
+        finally:
+            book.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._open() as book:
+            book.execute("BEGIN IMMEDIATE")
+            try:
+                yield book
+            except BaseException:
+                book.execute("ROLLBACK")
+                raise
+            book.execute("COMMIT")
+
+
+def _causes(book: sqlite3.Connection, where: str, values: tuple[str, ...]) -> tuple[Cause, ...]:
+    rows = book.execute(
+        f"SELECT id, kind, why, location, data_version FROM causes WHERE {where} "  # noqa: S608
+        "ORDER BY received, id",
+        values,
+    )
+    return tuple(Cause(row[0], Kind(row[1]), *row[2:]) for row in rows)

@@ -1,0 +1,151 @@
+"""The HTTP door for what starts runs: CloudEvents and S3 notifications in.
+
+| answer | means |
+|---|---|
+| 202 | written down; a run follows, or the run of what else waits is this one's too |
+| 400 | not an event that could start a run; nothing of the body counts |
+| 401 | no or a wrong token or signature |
+| 413 | the body is larger than `triggers.most_body_kib` |
+| 422 | it names data that aren't there, or aren't this data set's |
+| 429 | too many requests of this caller; ask again after `Retry-After` seconds |
+
+Send the same event again after anything else, or no answer: the same event twice is one run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipelines.triggers.book import Book
+from pipelines.triggers.cause import Cause, InvalidCauseError, read
+from pipelines.triggers.guard import Guard
+from recommender.errors import StorageError, UserError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+logger = logging.getLogger("ostinato.triggers")
+
+
+class NoSuchDataError(UserError):
+    """An event names data that aren't there, or aren't this data set's."""
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+def make_app(
+    book: Book,
+    guard: Guard,
+    most_bytes: int,
+    look: Callable[[Cause], None],
+    begin: Callable[[], None] = lambda: None,
+    end: Callable[[], None] = lambda: None,
+) -> Starlette:
+    """Return the ASGI application.
+
+    Args:
+        book: gets the causes.
+        guard: of the door.
+        most_bytes: of a body.
+        look: raises `NoSuchDataError` for a cause whose data aren't there.
+        begin: called when the server starts.
+        end: called when it ends.
+    """
+    from anyio import to_thread
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        begin()
+        yield
+        await to_thread.run_sync(end)
+
+    async def events(request: Request) -> Response:
+        caller = request.client.host if request.client else ""
+        if guard.too_often(caller):
+            return _refused(429, "too many requests", {"retry-after": "60"})
+        try:
+            body = await _body(request, most_bytes)
+        except _TooLargeError:
+            return _refused(413, f"the body is larger than {most_bytes} bytes")
+        if not guard.admits(request.headers, body):
+            return _refused(401, "send a bearer token or a signature")
+        try:
+            causes = read(_decoded(request, body))
+            new = await to_thread.run_sync(_taken, causes)
+        except InvalidCauseError as error:
+            return _refused(400, str(error))
+        except NoSuchDataError as error:
+            return _refused(422, str(error))
+        except StorageError as error:
+            return _refused(503, str(error), {"retry-after": "10"})
+        return JSONResponse({"received": len(causes), "new": new}, 202)
+
+    def _taken(causes: list[Cause]) -> int:
+        for cause in causes:
+            look(cause)
+        return book.add(causes, time.time())
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def status(request: Request) -> Response:
+        if not guard.admits(request.headers, b""):
+            return _refused(401, "send a bearer token or a signature")
+        runs = await to_thread.run_sync(book.latest, 20)
+        waiting = await to_thread.run_sync(book.waiting)
+        return JSONResponse(
+            {
+                "waiting": [cause.why for cause in waiting],
+                "runs": [
+                    {"id": r.id, "state": r.state, "why": [c.why for c in r.causes]} for r in runs
+                ],
+            }
+        )
+
+    routes = [
+        Route("/events", events, methods=["POST"]),
+        Route("/status", status),
+        Route("/healthz", health),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _refused(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"error": error}, status, headers)
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Read a body piece by piece, and stop reading as soon as it is too large."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise _TooLargeError
+    return body
+
+
+def _decoded(request: Request, body: bytes) -> Any:
+    """Decode a body; in CloudEvents' binary mode the envelope is in the headers."""
+    try:
+        data: Any = json.loads(body) if body else None
+    except ValueError:
+        raise InvalidCauseError("the body is not JSON") from None
+    headers = request.headers
+    if "ce-id" not in headers:
+        return data
+    envelope = {key: headers.get(f"ce-{key}") for key in ("id", "source", "type")}
+    return {**envelope, "data": data}

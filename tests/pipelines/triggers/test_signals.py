@@ -1,0 +1,180 @@
+"""What is noticed without anybody's telling: changed sources, drift, worse quality."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.triggers.book import Book, TriggeredRun
+from pipelines.triggers.cause import Cause, Kind
+from pipelines.triggers.door import NoSuchDataError
+from pipelines.triggers.places import Here
+from pipelines.triggers.signals import drifted, look, loss, source_state
+from recommender.config import Config
+from recommender.config.triggers import QualityTrigger
+from recommender.quality.accepted import Accepted, accept
+from recommender.quality.statistics import Statistics
+from recommender.sources.versions import ingest
+from recommender.tables import TIME, Tables
+
+DAY_MS = 86_400_000
+START = 1_760_000_000_000
+
+
+def shop(tmp_path, rows: list[tuple[str, str, int]]) -> Config:
+    log = tmp_path / "log.csv"
+    lines = "".join(f"{u},{i},{t}\n" for u, i, t in rows)
+    log.write_text("user,item,time\n" + lines)
+    return Config.model_validate(
+        {
+            "name": "shop",
+            "workspace": str(tmp_path / "state"),
+            "source": {
+                "kind": "mapped",
+                "events": {
+                    "location": str(log),
+                    "columns": {"user": "user", "item": "item", "time": "time"},
+                    "time": {"unit": "ms"},
+                    "types": {"rules": [{"event": "click"}]},
+                },
+                "items": {"columns": {"item": "item", "title": "item"}},
+            },
+            "actions": {"types": ["click"], "history": ["click"], "success": ["click"]},
+        }
+    )
+
+
+def clicks(items: list[str], count: int = 600) -> list[tuple[str, str, int]]:
+    return [(f"u{n % 40}", items[n % len(items)], START + n * 60_000) for n in range(count)]
+
+
+def accepted(config: Config) -> None:
+    version = ingest(config)
+    statistics = Statistics.of(Tables.read(version.folder), config.actions)
+    accept(config.paths.data, Accepted(version.name, "2026-01-01T00:00:00+00:00", statistics))
+
+
+def test_a_source_that_changes_is_another_cause_and_one_that_stays_is_not(tmp_path):
+    config = shop(tmp_path, clicks(["a", "b"]))
+    first = source_state(config)
+    assert source_state(config) == first
+    changed = shop(tmp_path, clicks(["a", "b"], 601))
+    assert source_state(changed).id != first.id
+
+
+def test_popularity_that_moves_is_noticed_once_and_more_of_the_same_is_not(tmp_path):
+    config = shop(tmp_path, clicks(["a", "b", "c", "d"]))
+    assert drifted(config) == []
+    accepted(config)
+    assert drifted(config) == []
+    same = shop(tmp_path, clicks(["a", "b", "c", "d"], 800))
+    assert drifted(same) == []
+    moved = shop(tmp_path, clicks(["a", "b", "c", "d"]) + clicks(["e", "f"], 5000))
+    (cause,) = drifted(moved)
+    assert cause.kind is Kind.DRIFT
+    assert "popularity" in cause.why
+    assert drifted(moved) == [cause]
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (Cause("1", Kind.LANDED, "w", data_version="d-000000000000"), "no data version"),
+        (Cause("1", Kind.ASKED, "w", data_version="../../keys"), "no data version"),
+        (Cause("1", Kind.LANDED, "w", location="s3://else/where.csv"), "not part of the source"),
+    ],
+)
+def test_an_event_about_data_that_are_not_there_is_refused(tmp_path, cause, words):
+    config = shop(tmp_path, clicks(["a"]))
+    with pytest.raises(NoSuchDataError, match=words):
+        look(cause, config)
+
+
+def test_an_event_about_our_own_data_is_taken_unless_they_are_gone(tmp_path):
+    config = shop(tmp_path, clicks(["a"]))
+    location = str(tmp_path / "log.csv")
+    look(Cause("1", Kind.LANDED, "w", location=location), config)
+    look(Cause("1", Kind.LANDED, "w", data_version=ingest(config).name), config)
+    (tmp_path / "log.csv").unlink()
+    with pytest.raises(NoSuchDataError, match="nothing lies at"):
+        look(Cause("1", Kind.LANDED, "w", location=location), config)
+
+
+def lists(rate_before: float, rate_now: float, users: int, seed: int) -> pa.Table:
+    """Return four lists of each user before, and two now; users differ in how much they take."""
+    random = np.random.default_rng(seed)
+    taste = random.beta(4, 4, users) * 2
+    rows = []
+    for number, rate, first, days in ((4, rate_before, 0, 14), (2, rate_now, 14, 3)):
+        for user in range(users):
+            for _ in range(number):
+                moment = START + int((first + random.random() * days) * DAY_MS)
+                rows.append((f"u{user}", moment, bool(random.random() < rate * taste[user])))
+    return pa.table(
+        {
+            "user": [row[0] for row in rows],
+            "request_id": [f"r{number}" for number in range(len(rows))],
+            "time": pa.array([row[1] for row in rows], pa.int64()).cast(TIME),
+            "rewarded": [row[2] for row in rows],
+        }
+    )
+
+
+END = START + 17 * DAY_MS
+QUALITY = QualityTrigger(minimum_users=200)
+
+
+def test_a_loss_that_is_large_is_shown_with_its_numbers():
+    told = loss(lists(0.4, 0.25, 1000, seed=1), END, QUALITY)
+    assert told is not None
+    assert "fell from 0.40" in told or "fell from 0.39" in told or "fell from 0.41" in told
+    assert "1,000 people" in told
+
+
+def test_chance_alone_hardly_ever_looks_like_a_loss():
+    alarms = [loss(lists(0.4, 0.4, 400, seed), END, QUALITY) for seed in range(40)]
+    assert sum(alarm is not None for alarm in alarms) == 0
+
+
+def test_with_too_few_people_nothing_is_said():
+    assert loss(lists(0.4, 0.0, 150, seed=2), END, QUALITY) is None
+    told = loss(lists(0.4, 0.0, 400, seed=2), END, QUALITY)
+    assert told is not None
+    assert "nobody" in told
+
+
+def ended(place: Here, run: TriggeredRun, timeout_s: float = 60) -> tuple[str, str]:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := place.outcome(run):
+            return found
+        time.sleep(0.05)
+    pytest.fail("it did not end")
+
+
+def test_a_run_of_this_machine_outlives_whoever_started_it_and_tells_how_it_ended(tmp_path):
+    config = shop(tmp_path, [])  # it can be read, and holds nothing: a run that fails quickly
+    place, book = Here(config), Book(tmp_path / "book.db")
+    book.add([Cause("1", Kind.ASKED, "please")], 0)
+    run = book.claim("20260101-000000-abcd", config.triggers, 100)
+    book.started(run.id, place.start(run))
+    run = book.run(run.id)
+    assert place.outcome(run) is None
+    assert place.start(run) == run.handle  # asked twice, it runs once
+    state, told = ended(place, run)
+    assert state == "FAILED"
+    assert "log.csv" in told
+    assert place.start(run) == run.handle  # it has ended; it isn't run again
+    record = json.loads((config.paths.run(run.id) / "outcome.json").read_text())
+    assert record["run_id"] == run.id
+
+
+def test_a_process_that_is_gone_without_a_word_has_crashed(tmp_path):
+    config = shop(tmp_path, clicks(["a"]))
+    run = TriggeredRun("r", datetime.now(UTC).timestamp(), "RUNNING", "999999999", ())
+    assert Here(config).outcome(run)[0] == "CRASHED"

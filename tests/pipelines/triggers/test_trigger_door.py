@@ -1,0 +1,173 @@
+"""What starts runs, over HTTP: who may, what counts, what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from pipelines.triggers.book import Book
+from pipelines.triggers.cause import InvalidCauseError, Kind, read
+from pipelines.triggers.door import NoSuchDataError, make_app
+from pipelines.triggers.guard import MOMENT, SIGNATURE, Guard, secrets_of, signature
+from recommender.errors import ConfigError
+
+TOKEN, SECRET = "t" * 32, "s" * 32
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+def event(name: str = "1", kind: str = "ostinato.data.landed", **data: object) -> dict:
+    return {"specversion": "1.0", "id": name, "source": "lake", "type": kind, "data": data}
+
+
+def s3(key: str = "raw/log+1.csv", sequencer: str = "A1", happened: str = "ObjectCreated:Put"):
+    thing = {"key": key, "sequencer": sequencer}
+    return {"eventName": happened, "s3": {"bucket": {"name": "lake"}, "object": thing}}
+
+
+@pytest.fixture
+def book(tmp_path) -> Book:
+    return Book(tmp_path / "book.db")
+
+
+def client(book: Book, look=lambda cause: None, token=TOKEN, secret=SECRET, **limits) -> TestClient:
+    guard = Guard(token, secret, 300, limits.get("per_minute", 1000))
+    return TestClient(make_app(book, guard, limits.get("most", 4096), look))
+
+
+def test_an_event_is_written_down_once_however_often_it_is_sent(book):
+    door = client(book)
+    answers = [door.post("/events", json=event(), headers=BEARER) for _ in range(3)]
+    assert [a.status_code for a in answers] == [202, 202, 202]
+    assert [a.json()["new"] for a in answers] == [1, 0, 0]
+    (cause,) = book.waiting()
+    assert (cause.id, cause.kind) == ("lake#1", Kind.LANDED)
+
+
+def test_binary_cloud_events_and_notifications_of_s3_are_read_too(book):
+    door = client(book)
+    binary = {"ce-id": "7", "ce-source": "shop", "ce-type": "ostinato.run.asked", **BEARER}
+    assert door.post("/events", content=b'{"why": "a sale"}', headers=binary).status_code == 202
+    bare = {"Records": [s3(), s3(), s3(happened="ObjectRemoved:Delete")]}
+    assert door.post("/events", json=bare, headers=BEARER).json() == {"received": 2, "new": 1}
+    wrapped = {**event("8", "aws.s3"), "data": {"Records": [s3(sequencer="A2")]}}
+    assert door.post("/events", json=wrapped, headers=BEARER).json()["new"] == 1
+    assert {cause.why for cause in book.waiting()} == {
+        "a sale",
+        "s3://lake/raw/log 1.csv was written",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "no event"),
+        (b"7", "JSON object"),
+        (json.dumps(event(kind="shop.closed")).encode(), "starts no run"),
+        (json.dumps(event(name="")).encode(), "id must be"),
+        (json.dumps(event(name="x" * 501)).encode(), "id must be"),
+        (json.dumps(event(colour="red")).encode(), "unknown fields: colour"),
+        (json.dumps({"Records": [{"eventName": "ObjectCreated:Put"}]}).encode(), "S3"),
+    ],
+)
+def test_what_is_no_such_event_is_refused_with_the_field(book, body, words):
+    answer = client(book).post("/events", content=body, headers=BEARER)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+    assert not book.waiting()
+
+
+def test_one_wrong_event_of_several_spoils_all(book):
+    both = [event("1"), event("2", kind="shop.closed")]
+    assert client(book).post("/events", json=both, headers=BEARER).status_code == 400
+    assert not book.waiting()
+
+
+def test_data_that_are_not_there_are_refused(book):
+    def look(cause):
+        raise NoSuchDataError(f"there is no {cause.data_version}")
+
+    told = client(book, look).post("/events", json=event(data_version="d-1"), headers=BEARER)
+    assert (told.status_code, told.json()["error"]) == (422, "there is no d-1")
+    assert not book.waiting()
+
+
+def test_a_signed_request_is_let_in_and_a_changed_or_old_one_is_not(book):
+    door, body, now = client(book), json.dumps(event()).encode(), str(int(time.time()))
+    signed = {MOMENT: now, SIGNATURE: signature(SECRET, now, body)}
+    assert door.post("/events", content=body + b" ", headers=signed).status_code == 401
+    old = str(int(time.time()) - 1000)
+    stale = {MOMENT: old, SIGNATURE: signature(SECRET, old, body)}
+    assert door.post("/events", content=body, headers=stale).status_code == 401
+    assert door.post("/events", content=body, headers=signed).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer wrong"}, {"authorization": TOKEN}, {SIGNATURE: "sha256=00"}],
+)
+def test_nobody_else_is_let_in(book, headers):
+    door = client(book)
+    assert door.post("/events", json=event(), headers=headers).status_code == 401
+    assert door.get("/status", headers=headers).status_code == 401
+    assert door.get("/healthz").status_code == 200
+    assert not book.waiting()
+
+
+def test_a_body_that_is_too_large_is_not_read_to_its_end(book):
+    def endless():
+        for _ in range(1000):
+            yield b"x" * 1024
+
+    answer = client(book).post("/events", content=endless(), headers=BEARER)
+    assert answer.status_code == 413
+
+
+def test_too_many_requests_of_one_caller_are_told_to_wait(book):
+    door = client(book, per_minute=3)
+    codes = [door.post("/events", json=event(), headers=BEARER).status_code for _ in range(5)]
+    assert codes == [202, 202, 202, 429, 429]
+
+
+def test_a_minute_later_the_caller_is_heard_again():
+    now = [0.0]
+    guard = Guard(None, None, 300, 2, lambda: now[0])
+    assert [guard.too_often("a") for _ in range(3)] == [False, False, True]
+    assert guard.too_often("b") is False
+    now[0] = 60.5
+    assert guard.too_often("a") is False
+
+
+def test_without_a_secret_only_this_machine_may_be_listened_on():
+    assert secrets_of({}, "127.0.0.1") == (None, None)
+    with pytest.raises(ConfigError, match="can be reached by others"):
+        secrets_of({}, "0.0.0.0")
+    with pytest.raises(ConfigError, match="it needs 16 or more"):
+        secrets_of({"OSTINATO_TRIGGER_TOKEN": "short"}, "127.0.0.1")
+
+
+def test_the_status_tells_what_waits(book):
+    door = client(book)
+    door.post("/events", json=event(kind="ostinato.run.asked", why="a sale"), headers=BEARER)
+    assert door.get("/status", headers=BEARER).json() == {"waiting": ["a sale"], "runs": []}
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda x: (
+            st.lists(x)
+            | st.dictionaries(st.sampled_from(["Records", "type", "id", "source", "data", "s3"]), x)
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_is_read_or_refused(body):
+    with contextlib.suppress(InvalidCauseError):
+        assert all(cause.id and cause.why for cause in read(body))
