@@ -100,6 +100,9 @@ def ask(
         "surface": surface,
         "history": None if history is None else list(history),
         "time": time,
+        # Whoever asks from here looks at what is served, and shows it to nobody.
+        "explore": False,
+        "record": False,
     }
     instance = {key: value for key, value in given.items() if value is not None}
     verb = "explain" if explain else "predict"

@@ -19,6 +19,7 @@ from recommender.errors import ServingError
 from recommender.files import atomic_file
 from serving.freshness import limits_of
 from serving.history import StoreHistories
+from serving.observing import Observing
 
 FORMAT = "ostinato"
 FEATURE_SERVICE = "ostinato.example/feature-service"
@@ -136,6 +137,7 @@ def _container(config: Config, version: str, project: str, image: str) -> Any:
             *("--read-deadline-s", str(config.serving.read_deadline_s)),
             *("--refresh-s", str(config.serving.refresh_s)),
             *("--compute", config.serving.compute.model_dump_json()),
+            *("--observing", Observing.in_a_pod(config).model_dump_json()),
             *(["--freshness", limits.model_dump_json()] if limits.limited else []),
             *("--host", "0.0.0.0"),  # noqa: S104 a pod's own network
             *("--port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),

@@ -23,7 +23,7 @@ from serving.exploration import GREEDY, Chosen, Exploration, certain, seeded
 from serving.feedback.request_id import SignedIds
 from serving.ranking import Answer, Found
 from serving.router import LANE_HEADER
-from serving.routes import LIVE
+from serving.routes import LANES, LIVE
 from serving.served_log.log import ServedLog
 from serving.served_log.served_list import ServedList
 from serving.telemetry.logs import FIELDS, REQUESTS
@@ -163,7 +163,8 @@ class Observer:
         self.metrics.answered(answer.fallback)
         latency = round(1000 * (time.perf_counter() - arrived.started), 3)
         user = "" if ask.user_id is None else self._names.of(ask.user_id)
-        if self._log is not None and ask.record and answer.items:
+        # What a shadow answers nobody is shown.
+        if self._log is not None and ask.record and answer.items and arrived.lane in LANES:
             self._log.record(
                 ServedList(
                     request_id=request_id,

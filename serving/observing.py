@@ -16,6 +16,7 @@ from recommender.config.served_log import ServedLogConfig
 from recommender.errors import ConfigError
 from recommender.forgetting.suppression import Suppressions
 from recommender.privacy import Pseudonyms, pseudonyms
+from recommender.storage import is_s3
 from recommender.workspace import Workspace
 from serving.feedback.door import Door
 from serving.feedback.ledger import Ledger, ledger_path
@@ -28,6 +29,9 @@ from serving.telemetry.metrics import ServingMetrics, shared
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+
+_OUTBOX_OF_A_POD = "/tmp/feedback/outbox.db"  # noqa: S108 the pod's own
 
 
 class Observing(Section):
@@ -47,6 +51,24 @@ class Observing(Section):
         """Return the settings of a configuration."""
         serving = config.serving
         return cls(exploration=serving.exploration, log=serving.log, feedback=serving.feedback)
+
+    @classmethod
+    def in_a_pod(cls, config: Config) -> Observing:
+        """Return the settings of a server that can write nowhere but in its own `/tmp`.
+
+        Without a place beyond the pod nothing is logged, and so nothing is explored for nothing.
+        """
+        own = cls.of(config)
+        log, feedback = own.log, config.serving.feedback
+        if log.sink == "parquet" and not is_s3(log.location):
+            own = own.model_copy(
+                update={
+                    "log": log.model_copy(update={"sink": "none"}),
+                    "exploration": ExplorationConfig(epsilon=0),
+                }
+            )
+        outbox = feedback.outbox or _OUTBOX_OF_A_POD
+        return own.model_copy(update={"feedback": feedback.model_copy(update={"outbox": outbox})})
 
     @classmethod
     def from_json(cls, text: str) -> Observing:

@@ -219,7 +219,7 @@ class LocalTarget:
         """
         rollout = self._config.rollout
         url = f"{server.url}/v1/models/{self._config.serving.name}:predict"
-        body = {"instances": [{"user_id": "nobody", "k": rollout.k}]}
+        body = {"instances": [{"user_id": "nobody", "k": rollout.k, "record": False}]}
 
         def ask(_: int) -> httpx.Response:
             return client.post(url, json=body)
