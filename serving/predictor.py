@@ -19,6 +19,7 @@ from recommender.config.compute import ComputeConfig
 from recommender.errors import ArtifactError
 from recommender.export.engines import engine_for
 from recommender.registry.signing import verify
+from recommender.scoring import Scorer
 from serving import explaining, open_inference, told
 from serving.ask import Ask, InvalidAskError, parse
 from serving.compute import Batch
@@ -76,6 +77,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         self._items = items
         self._refresh_s = refresh_s
         self._refresher: Refresher | None = None
+        self._engine: Scorer
         self._ranker: Ranker
         # One thread: explanations wait for each other rather than keep recommendations waiting.
         self._explaining = ThreadPoolExecutor(1, "explain")
@@ -99,8 +101,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
                 "serve it with the image that it was released with",
             )
         self._finder.profiles = model.cold is not None and model.cold.reads_profiles
-        model = replace(model, scorer=engine_for(model.scorer, self._folder, self._compute))
-        self._ranker = Ranker(model)
+        self._engine = engine_for(model.scorer, self._folder, self._compute)
+        self._ranker = Ranker(replace(model, scorer=self._engine))
         if torch := sys.modules.get("torch"):
             # Two threads of torch under load were ten times slower than one.
             torch.set_num_threads(1)
@@ -213,7 +215,12 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
 
     def _take(self, model: Model, shelf: Shelf) -> None:
         """Serve a model with more items from now on; requests under way end with the old one."""
-        ranker = Ranker(model, shelf)
+        engine = self._engine
+        if model.scorer.catalogue != engine.catalogue:
+            # What was exported with the model knows the model's own items only.
+            eager = self._compute.model_copy(update={"engine": "eager"})
+            engine = engine_for(model.scorer, self._folder, eager)
+        ranker = Ranker(replace(model, scorer=engine), shelf)
         ranker.warm_up()
         self._ranker = ranker
 

@@ -47,7 +47,8 @@ def part_of(scorer: TransformerScorer, rows_K: NDArray[np.int64]) -> Transformer
         weights[name] = np.concatenate([mine, *twins.get(name, (mine, mine, mine))])
     ids = [scorer.catalogue.ids[row] for row in rows_K]
     twins_ids = [f"{kind}:{item}" for kind in ("text", "id", "neither") for item in ids]
-    return scorer.restore(scorer.settings(), weights, Catalogue((*ids, *twins_ids)))
+    # Not of the scorer's own class: an engine may need more than weights.
+    return TransformerScorer.restore(scorer.settings(), weights, Catalogue((*ids, *twins_ids)))
 
 
 class OtherTextError(ValueError):
@@ -72,7 +73,10 @@ def extended(scorer: TransformerScorer, ids: Sequence[str], white_NV: Floats) ->
     for name in _UNKNOWN:
         nothing = np.zeros((count, *weights[name].shape[1:]), weights[name].dtype)
         weights[name] = np.concatenate([weights[name], nothing])
-    return scorer.restore(scorer.settings(), weights, Catalogue((*scorer.catalogue.ids, *ids)))
+    # Not of the scorer's own class: an engine may need more than weights.
+    return TransformerScorer.restore(
+        scorer.settings(), weights, Catalogue((*scorer.catalogue.ids, *ids))
+    )
 
 
 class Whitening:
