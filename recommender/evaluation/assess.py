@@ -182,6 +182,7 @@ def _against(
         test_start=champion.test_start,
         saw_the_test=champion.test_start > requests.windows[fold].test_start,
         missing_items=aligned.missing,
+        unknown_items=aligned.unknown,
         to_replace=champion.to_replace,
         identical="bytes"
         if champion.version == candidate_version

@@ -39,6 +39,11 @@ class Aligned:
         """Items of the catalogue that the inner scorer doesn't know."""
         return int((self._row_I < 0).sum())
 
+    @property
+    def unknown(self) -> int:
+        """Items that the inner scorer ranks and the catalogue lacks."""
+        return len(self._inner.catalogue) - len(self._catalogue) + self.missing
+
     def scores(self, histories: Histories) -> Floats:
         """Return the inner scores in the order of this catalogue, (B, I)."""
         rows = self._row_I[histories.items]

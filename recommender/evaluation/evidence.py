@@ -45,13 +45,23 @@ class SetFacts(Record):
 
 
 class System(Record):
-    """A model and its metrics over all folds' users (the champion: over the last fold's)."""
+    """A model and its metrics over all folds' users (the champion: over the last fold's).
+
+    Attributes:
+        name: of the system.
+        kind: of its artifact.
+        users: that the metrics are means over.
+        metrics: by name.
+        nonfinite_scores: NaN or infinite; such items were ranked last.
+        tied_lists: lists with equal scores in them; those items are in the catalogue's order.
+    """
 
     name: str
     kind: str
     users: int
     metrics: dict[str, Interval]
     nonfinite_scores: int
+    tied_lists: int = 0
 
 
 class Comparison(Record):
@@ -89,6 +99,7 @@ class ChampionFacts(Record):
         test_start: the moment (UTC ms) from which on it saw nothing.
         saw_the_test: whether that is after our test window began, which favours it.
         missing_items: items of our catalogue that it doesn't know; ranked last.
+        unknown_items: items that it ranks and our catalogue lacks; left out.
         identical: the candidate has the very same bytes, or recommended the same lists to
             every test request; None where it differs.
         to_replace: people it was trained on who have asked to be forgotten since: it must be
@@ -102,6 +113,7 @@ class ChampionFacts(Record):
     missing_items: int
     identical: Literal["bytes", "lists"] | None
     to_replace: int = 0
+    unknown_items: int = 0
 
 
 class LanguageFacts(Record):

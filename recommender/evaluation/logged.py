@@ -143,8 +143,11 @@ def _target(
 
 
 def _softmax(logits_BI: Doubles) -> Doubles:
-    weight_BI = np.exp(logits_BI - logits_BI.max(axis=1, keepdims=True))
-    return np.asarray(weight_BI / weight_BI.sum(axis=1, keepdims=True))
+    """Return chances; an item whose score is no number has none, as it is ranked last."""
+    fine_BI = np.isfinite(logits_BI)
+    most_B1 = np.max(logits_BI, axis=1, keepdims=True, where=fine_BI, initial=-np.finfo(float).max)
+    weight_BI = np.exp(np.where(fine_BI, logits_BI - most_B1, -np.inf))
+    return np.asarray(weight_BI / np.maximum(weight_BI.sum(axis=1, keepdims=True), 1e-300))
 
 
 def _interval(found: Estimate) -> Interval:

@@ -71,6 +71,7 @@ class Panel:
                 users=len(self.users),
                 metrics=self._named(self._bootstrap.mean(place)),
                 nonfinite_scores=sum(part.nonfinite for part in parts),
+                tied_lists=sum(part.tied for part in parts),
             )
             for place, (name, parts) in enumerate(self.runs.items())
         )

@@ -48,12 +48,14 @@ class Scored:
         metrics: (B, M), in the order of `metrics.metric_names`.
         top: the recommended items, best first, (B, K).
         nonfinite: scores that were NaN or infinite; such items were ranked last.
+        tied: lists with equal scores in them; those items are in the order of the catalogue.
     """
 
     rows: Ints
     metrics: Doubles
     top: NDArray[np.int32]
     nonfinite: int
+    tied: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -97,7 +99,7 @@ def score(
     depth = min(max(ks), size)
     metrics = np.empty((len(rows), len(metric_names(ks))))
     tops = np.empty((len(rows), depth), np.int32)
-    nonfinite, counts = 0, evaluation_set.relevant_counts
+    nonfinite, tied, counts = 0, 0, evaluation_set.relevant_counts
     progress = Progress(f"score {label}", len(rows))
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
@@ -109,6 +111,10 @@ def score(
             exclude_seen=evaluation_set.exclude_seen,
         )
         nonfinite += ranked.nonfinite
+        equal_BK = (ranked.scores[:, 1:] == ranked.scores[:, :-1]) & (
+            ranked.scores[:, 1:] > -np.inf
+        )
+        tied += int(equal_BK.any(axis=1).sum())
         # A masked item can only fill up a list that is longer than what may be recommended.
         relevant_BI = evaluation_set.relevance(part)
         found_BK = hits(ranked.items, relevant_BI) & (ranked.scores > -np.inf)
@@ -116,4 +122,4 @@ def score(
         metrics[start:stop] = per_request(found_BK, counts[part], ks)
         tops[start:stop] = ranked.items
         progress.advance(len(part))
-    return Scored(rows, metrics, tops, nonfinite)
+    return Scored(rows, metrics, tops, nonfinite, tied)
