@@ -186,6 +186,10 @@ class Engine:
                 case _:
                     return self._roll_back(state)
         except CandidateError as error:
+            if state.phase is Phase.ROLLING_BACK:
+                # It is the stable version that can't be served; to go back again won't help.
+                told = f"there is no way back to {state.stable}: {error.message}"
+                raise RolloutError(told, error.hint) from error
             return self._lose(state, str(error))
 
     def _start(self, state: State) -> State:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_kubernetes import RUNTIMES, SERVICES, FakeKubernetes, Fault
 from kserve_world import (
+    BAD,
     CANDIDATE,
     GOOD,
     IMAGE,
@@ -16,6 +17,7 @@ from kserve_world import (
     OTHER,
     STABLE,
     KServeWorld,
+    Places,
     until,
 )
 
@@ -25,6 +27,7 @@ from serving.rollout.kserve.owner import owner_of
 from serving.rollout.kserve.target import KServeTarget
 from serving.rollout.state import Phase
 from serving.rollout.target import CandidateError
+from serving.rollout.targets import target_of
 
 SERVICE = f"{SERVICES}/{NAME}"
 KIND = Resource("serving.kserve.io/v1beta1", "inferenceservices", "default")
@@ -206,6 +209,30 @@ def test_a_controller_that_stops_at_the_promotion_lets_the_champion_be_moved_bac
     until(lambda: world.shares() == {CANDIDATE: 100})
 
 
+def test_a_champion_that_cannot_come_back_is_said_and_not_tried_for_ever(
+    standard: KServeWorld,
+) -> None:
+    standard.settings["timeout_s"] = 0.2
+    promote = standard.champions.promote
+
+    def stop(version: str, **told: object) -> None:
+        promote(version, **told)  # type: ignore[arg-type]
+        standard.api.controller.hangs = True
+
+    standard.champions.promote = stop  # type: ignore[method-assign]
+    with pytest.raises(ServingError):
+        standard.start(GOOD)
+    assert standard.target().live() == CANDIDATE
+    standard.api.controller.hangs = False
+    standard.api.controller.broken = {STABLE}
+    with pytest.raises(RolloutError, match=f"no way back to {STABLE}: .*BlockedByFailedLoad"):
+        standard.start(GOOD)
+    until(lambda: standard.shares() == {CANDIDATE: 100})
+    standard.api.controller.broken, standard.settings["timeout_s"] = set(), 2.0
+    standard.start(BAD)
+    until(lambda: standard.shares() == {STABLE: 100})
+
+
 def test_a_candidate_that_never_becomes_ready_is_rolled_back(world: KServeWorld) -> None:
     world.settings["timeout_s"] = 0.3
     world.api.controller.slow = {CANDIDATE}
@@ -370,6 +397,16 @@ def test_a_model_on_this_machine_is_refused(
 def test_the_url_is_what_the_status_says_unless_it_is_set(standard: KServeWorld) -> None:
     assert standard.target().url == "http://ostinato.example.com"
     assert standard.target(url="http://gateway:8080/").url == "http://gateway:8080"
+
+
+def test_the_configured_target_is_this_one_and_knows_its_canary_again(world: KServeWorld) -> None:
+    config = world.config()
+    first, second = target_of(config, Places()), target_of(config, Places())
+    first.start_candidate(CANDIDATE)
+    second.set_weight(25)
+    assert owner_of(config.paths.serving / "rollouts") in str(world.api.service(NAME)["metadata"])
+    second.rollback()
+    assert first.live() == STABLE
 
 
 def test_an_owner_outlives_the_process(tmp_path: Path) -> None:

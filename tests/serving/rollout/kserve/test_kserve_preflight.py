@@ -222,7 +222,7 @@ def checked(before: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_every_way_through_a_rollout_ends_in_one_version_and_its_old_size(
     mode: Mode, data: st.DataObject
@@ -232,7 +232,10 @@ def test_every_way_through_a_rollout_ends_in_one_version_and_its_old_size(
     assert live is not None
     new = data.draw(VERSIONS.filter(lambda version: version != live))
     least = data.draw(st.integers(1, 4))
-    started = patches.start(before, mode, predictor_of(new), owner="us", live=live, least=least)
+    wanted = predictor_of(new)
+    if data.draw(st.booleans()):  # a scaler is for the stable arm: KServe refuses it on a canary
+        wanted["maxReplicas"] = 30
+    started = patches.start(before, mode, wanted, owner="us", live=live, least=least)
     now = checked(before, started)
     seen = situation(now, mode)
     assert (seen.live, seen.canary, seen.percent, seen.owner) == (live, new, 0, "us")
