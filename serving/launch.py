@@ -19,6 +19,9 @@ from serving.ports import can_bind
 from serving.processes import Command, Server
 
 ROUTER = "router"
+SERVER = "serving.server"
+"""The module that serves a model."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,7 +58,7 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
     limits = limits_of(config, project)
     if limits.limited:
         arguments += ["--freshness", limits.model_dump_json()]
-    command = Command(name, "model", "serving.server", arguments, ready, version, project)
+    command = Command(name, "model", SERVER, arguments, ready, version, project)
     with _alone(paths):
         if server := _found(paths, command):
             return server

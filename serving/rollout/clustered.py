@@ -185,15 +185,11 @@ def interval(estimate: Estimate, alpha: float) -> tuple[float, float]:
     return max(estimate.difference - reach, -1.0), min(estimate.difference + reach, 1.0)
 
 
-def reach_of_rate(cells: Cells, alpha: float) -> float:
-    """Return half the width of a confidence sequence for the rate of one arm.
+def variance_of_rate(cells: Cells) -> float:
+    """Return the variance of one arm's rate, over users.
 
     Args:
-        cells: of that arm, as `Cells.alone` makes them.
-        alpha: chance that an end is ever wrong, for each end alone.
-
-    Returns:
-        1 where there are too few users or events to tell.
+        cells: of that arm, as `Cells.alone` makes them; not empty.
     """
     total, users = float(cells.counted.sum()), len(cells.user)
     rate = float(cells.events.sum()) / total
@@ -201,8 +197,17 @@ def reach_of_rate(cells: Cells, alpha: float) -> float:
     clustered = float(residual @ residual) / total**2 * users / max(users - 1, 1)
     # Of no event, or of nothing but events, no more is known than of one.
     inside = min(max(rate, 1 / (total + 2)), 1 - 1 / (total + 2))
-    variance = max(clustered, inside * (1 - inside) / total)
-    return min(float(_reach(np.array(variance), alpha)), 1.0)
+    return max(clustered, inside * (1 - inside) / total)
+
+
+def reaches(variance: Any, alpha: float) -> Floats:
+    """Return half the widths of confidence sequences for rates, 1 at most.
+
+    Args:
+        variance: of the rates, any shape.
+        alpha: chance that an end is ever wrong, for each end alone.
+    """
+    return np.asarray(np.minimum(_reach(np.asarray(variance, float), alpha), 1.0))
 
 
 def _reach(variance: Floats, alpha: float) -> Floats:

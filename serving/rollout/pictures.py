@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config.rollout import RolloutConfig
-from serving.rollout.clustered import Cells, reach_of_rate
+from serving.rollout.clustered import Cells, reaches, variance_of_rate
 from serving.rollout.curves import Chart, Floats, Series, draw, framed, steps_of
 from serving.rollout.live_evidence import Columns, LiveEvidence
 from serving.rollout.plan import Plan
@@ -20,8 +20,9 @@ from serving.rollout.state import Phase, State
 
 Bools = NDArray[np.bool_]
 _Codes = NDArray[np.int64]
-# From the rows of one arm so far to an estimate with its lower and upper end.
-_Point = Callable[[_Codes], tuple[float, float, float]]
+# Users and values of one arm's requests so far; and what turns several of them into a curve.
+_Seen = tuple[_Codes, Floats]
+_Follow = Callable[[Sequence[_Seen]], tuple[Floats, Floats, Floats]]
 _POSITIONS = 60
 
 
@@ -127,9 +128,9 @@ def _shadow(compared: Sequence[Comparison], alpha: float) -> list[Chart]:
     for position in positions:
         told = ~np.isnan(overlaps[:position])
         values, user = overlaps[:position][told], codes[:position][told]
-        points.append(_point(user, values, alpha))
+        points.append((user, values))
     across = 100 * positions / total
-    line, low, high = 100 * np.array(points, float).T
+    line, low, high = (100 * part for part in _means(points, alpha))
     series: dict[Arm, Series] = {Arm.CANDIDATE: (across, line, low, high)}
     found = [framed("Shadow: overlap with the champion's items", "%", series, (), total)]
     series = {}
@@ -138,8 +139,8 @@ def _shadow(compared: Sequence[Comparison], alpha: float) -> list[Chart]:
         taken = np.array(
             [one.stable_ms if arm is Arm.STABLE else one.candidate_ms for one in compared]
         )
-        points = [_quantile(codes[:n][good[:n]], taken[:n][good[:n]], alpha) for n in positions]
-        line, low, high = np.array(points, float).T
+        points = [(codes[:n][good[:n]], taken[:n][good[:n]]) for n in positions]
+        line, low, high = _quantiles(points, alpha)
         series[arm] = (across, line, low, high)
     return [*found, framed("Shadow: latency, 95th percentile", "ms", series, (), total)]
 
@@ -157,16 +158,13 @@ def _memory(state: State) -> list[Chart]:
 
 
 def _rate(title: str, seen: Columns, chosen: Bools, plan: Plan, alpha: float) -> Chart:
-    flag, user = seen.flag, seen.user
-    return _followed(
-        title, "%", seen, chosen, plan, lambda rows: _point(user[rows], flag[rows], alpha), 100.0
-    )
+    values = seen.flag.astype(float)
+    return _followed(title, "%", seen, chosen, plan, values, lambda p: _means(p, alpha), 100.0)
 
 
 def _p95(title: str, seen: Columns, chosen: Bools, plan: Plan, alpha: float) -> Chart:
-    value, user = seen.value, seen.user
     return _followed(
-        title, "ms", seen, chosen, plan, lambda rows: _quantile(user[rows], value[rows], alpha), 1.0
+        title, "ms", seen, chosen, plan, seen.value, lambda p: _quantiles(p, alpha), 1.0
     )
 
 
@@ -176,40 +174,48 @@ def _followed(
     seen: Columns,
     chosen: Bools,
     plan: Plan,
-    point: _Point,
+    values: Floats,
+    follow: _Follow,
     scale: float,
 ) -> Chart:
     rows = np.flatnonzero(chosen)
     positions = _positions(len(rows))
     series: dict[Arm, Series] = {}
-    ours = seen.candidate
+    ours, user = seen.candidate, seen.user
     for arm in Arm:
         mine = rows[ours[rows] == (arm is Arm.CANDIDATE)]
-        ends = np.searchsorted(mine, rows[positions - 1], side="right") if len(rows) else positions
-        points = np.array([point(mine[:end]) for end in ends], float).reshape(-1, 3)
-        line, low, high = scale * points.T
-        series[arm] = (100 * positions / max(len(rows), 1), line, low, high)
+        ends = np.searchsorted(mine, rows[positions - 1], side="right") if len(rows) else [0]
+        line, low, high = follow([(user[mine[:end]], values[mine[:end]]) for end in ends])
+        across = 100 * positions / max(len(rows), 1)
+        series[arm] = (across, scale * line, scale * low, scale * high)
     return framed(title, unit, series, steps_of(seen.step[rows].tolist(), plan), len(rows))
 
 
-def _point(user: _Codes, values: Floats | Bools, alpha: float) -> tuple[float, float, float]:
-    """Return a mean over requests and its band over users."""
-    if not len(values):
-        return float("nan"), 0.0, 1.0
-    rate = float(np.mean(values))
-    reach = reach_of_rate(Cells.alone(user, np.asarray(values, float)), alpha)
-    return rate, max(rate - reach, 0.0), min(rate + reach, 1.0)
+def _means(points: Sequence[_Seen], alpha: float) -> tuple[Floats, Floats, Floats]:
+    """Return means over requests and their bands over users."""
+    rates = np.array([np.mean(values) if len(values) else np.nan for _, values in points])
+    reach = _bands(points, alpha)
+    middle = np.nan_to_num(rates, nan=0.5)
+    return rates, np.maximum(middle - reach, 0.0), np.minimum(middle + reach, 1.0)
 
 
-def _quantile(user: _Codes, values: Floats, alpha: float) -> tuple[float, float, float]:
-    """Return the 95th percentile and its band: the quantiles that its share may really be."""
-    if not len(values):
-        return float("nan"), 0.0, float("inf")
-    middle = float(np.percentile(values, 95))
-    reach = reach_of_rate(Cells.alone(user, (values > middle).astype(float)), alpha)
-    low = float(np.quantile(values, max(0.95 - reach, 0.0)))
-    high = float(np.quantile(values, 0.95 + reach)) if 0.95 + reach < 1 else float("inf")
-    return middle, low, high
+def _quantiles(points: Sequence[_Seen], alpha: float) -> tuple[Floats, Floats, Floats]:
+    """Return 95th percentiles and their bands: the quantiles that their share may really be."""
+    middles = [float(np.percentile(v, 95)) if len(v) else float("nan") for _, v in points]
+    above = [(u, (v > m).astype(float)) for (u, v), m in zip(points, middles, strict=True)]
+    found = []
+    for (_, values), reach in zip(points, _bands(above, alpha), strict=True):
+        known = bool(len(values)) and 0.95 + reach < 1
+        low = float(np.quantile(values, max(0.95 - reach, 0.0))) if len(values) else 0.0
+        found.append((low, float(np.quantile(values, 0.95 + reach)) if known else np.inf))
+    low, high = np.array(found, float).T
+    return np.array(middles), low, high
+
+
+def _bands(points: Sequence[_Seen], alpha: float) -> Floats:
+    """Return half the width of each mean's band; 1 where there is nothing."""
+    variances = [variance_of_rate(Cells.alone(*seen)) if len(seen[0]) else 1.0 for seen in points]
+    return reaches(variances, alpha)
 
 
 def _positions(total: int) -> _Codes:

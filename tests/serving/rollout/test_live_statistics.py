@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.rollout.clustered import Cells, compare, evidence, interval, reach_of_rate
+from serving.rollout.clustered import Cells, compare, evidence, interval, reaches, variance_of_rate
 
 LOOKS = 60
 # A quarter of the chance of a false alarm that is granted altogether: there are four guardrails.
@@ -211,7 +211,7 @@ def test_the_band_of_a_single_arm_covers_its_rate_at_every_look():
             new = rng.integers(0, 200, 60)
             user = np.concatenate([user, new])
             hit = np.concatenate([hit, rng.random(60) < level[new]])
-            reach = reach_of_rate(Cells.alone(user, hit), 0.025)
+            reach = reaches(variance_of_rate(Cells.alone(user, hit)), 0.025)
             if abs(hit.mean() - 0.2) > reach:
                 missed += 1
                 break
