@@ -27,6 +27,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +76,7 @@ class Exploration:
         """Return how many scores `choose` needs for a list of k."""
         return max(k, self._pool) if self._epsilon else k
 
-    def choose(self, scores: ArrayLike, k: int, random: np.random.Generator) -> Chosen:
+    def choose(self, scores: ArrayLike, k: int, random: Random) -> Chosen:
         """Fill k places.
 
         Args:
@@ -95,18 +97,17 @@ class Exploration:
         if not places:
             nothing = np.zeros(0)
             return Chosen(np.zeros(0, np.int64), nothing, nothing)
-        order = np.arange(places)
-        if self._epsilon and random.random() < self._epsilon:
-            order = random.permutation(count)[:places]
         epsilon = self._epsilon if count > 1 else 0.0
-        conditional, marginal = _probabilities(order, count, epsilon)
-        return Chosen(best[order], conditional, marginal)
+        if random.random() < epsilon:
+            order = np.array(random.sample(range(count), places))
+            return Chosen(best[order], *_probabilities(order, count, epsilon))
+        return Chosen(best[:places], *_greedy(places, count, epsilon))
 
 
-def seeded(request: str) -> np.random.Generator:
+def seeded(request: str) -> Random:
     """Return the chance of one request: the same request draws the same list."""
     digest = hashlib.blake2b(request.encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
+    return Random(int.from_bytes(digest, "little"))  # noqa: S311 - nobody's secret
 
 
 def certain(count: int) -> Chosen:
@@ -124,6 +125,17 @@ def list_probability(order: Sequence[int], candidates: int, epsilon: float) -> f
     """
     drawn = math.exp(math.lgamma(candidates - len(order) + 1) - math.lgamma(candidates + 1))
     return epsilon * drawn + (1 - epsilon) * (list(order) == list(range(len(order))))
+
+
+@lru_cache(maxsize=1024)
+def _greedy(
+    places: int, candidates: int, epsilon: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the probabilities of the best in order, which is what most lists are."""
+    found = _probabilities(np.arange(places), candidates, epsilon)
+    for column in found:
+        column.setflags(write=False)
+    return found
 
 
 def _probabilities(

@@ -159,10 +159,10 @@ class SignedIds:
         return hmac.compare_digest(user, self._bound(nonce, user_id))
 
     def _bound(self, nonce: bytes, user_id: str) -> bytes:
-        return hmac.new(self._user_key, nonce + user_id.encode(), hashlib.sha256).digest()[:_USER]
+        return hmac.digest(self._user_key, nonce + user_id.encode(), "sha256")[:_USER]
 
     def _mac(self, payload: bytes) -> bytes:
-        return hmac.new(self._key, payload, hashlib.sha256).digest()[:_MAC]
+        return hmac.digest(self._key, payload, "sha256")[:_MAC]
 
 
 def _tag(item_id: str, nonce: bytes) -> bytes:

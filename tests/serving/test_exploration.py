@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from random import Random
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_at_every_place_the_conditionals_add_up_to_one_over_what_is_left(
 
 def test_lists_come_as_often_as_their_propensities_say() -> None:
     explore, draws = policy(0.4, 4), 20_000
-    random = np.random.default_rng(5)
+    random = Random(5)
     scores = [1.0, 9.0, 3.0, 9.0]  # a tie: the first of the two is the better
     seen: dict[tuple[int, ...], int] = {}
     said: dict[tuple[int, ...], float] = {}
@@ -121,7 +122,7 @@ def test_a_list_of_no_places_is_refused() -> None:
 
 def test_what_exploring_costs_is_its_share_of_the_lists_times_what_a_draw_loses() -> None:
     """NDCG at the default settings, relevance falling off with rank as models' lists do."""
-    explore, random = Exploration(ExplorationConfig()), np.random.default_rng(3)
+    explore, random = Exploration(ExplorationConfig()), Random(3)
     gains = 1 / np.arange(1, 101)
     scores, discount = gains, 1 / np.log2(np.arange(2, 12))
     greedy = float((gains[:10] * discount).sum())
