@@ -31,10 +31,10 @@ from recommender.served import joined
 from recommender.served_store import store_of
 from recommender.sources.shown import shown_events
 from recommender.split import Fold
-from serving import launch, processes
+from serving import launch, processes, routes
 from serving.ports import free_port
 from serving.processes import Server
-from serving.routes import REHEARSAL
+from serving.routes import REHEARSAL, Arm, Routes
 
 PREDICT = "/v1/models/ostinato:predict"
 FEEDBACK = "/v1/feedback"
@@ -157,6 +157,11 @@ def test_feedback_counts_once_also_after_the_server_was_killed(
     again = httpx.post(elsewhere.url + FEEDBACK, json=body, trust_env=False)
     assert (again.status_code, again.json()["repeated"]) == (200, 1), again.text
     psutil.Process(elsewhere.pid).send_signal(signal.SIGKILL)
+    # By the router, which sends it to any arm.
+    routes.write(launch.routes_path(config.paths), Routes(live=(Arm(server.url, shop.version),)))
+    door = launch.router(config).url
+    through = httpx.post(door + FEEDBACK, json=body | {"action": "purchase"}, trust_env=False)
+    assert (through.status_code, through.json()["counted"]) == (200, 1), through.text
     wrong = client.post(FEEDBACK, json=body | {"item_id": "i7"})
     assert (wrong.status_code, wrong.json()["error"]) == (404, "item_id 'i7' was not in that list")
     assert metric(client, "ostinato_feedback_total", outcome="counted") >= 1
