@@ -22,6 +22,7 @@ UNSEEN = (
     "the source itself (the company's log): the suppression list keeps its rows out",
     "other machines' folders, caches and logs, and whoever was sent an answer or a report",
     "Redis's dump and append-only files until it writes them anew; topics of a message broker",
+    "whoever was sent served lists by `serving.log.sink: http`; they name people by pseudonym",
     "free texts of the catalogue, such as a review that speaks of somebody",
     "what models learnt: sums over everybody, from which nobody's events can be read back",
 )
