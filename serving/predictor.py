@@ -25,6 +25,7 @@ from serving.ask import Ask, InvalidAskError, parse
 from serving.compute import Batch
 from serving.compute.worker import Worker
 from serving.finding import Finder, Reader
+from serving.index.choosing import ranking_for
 from serving.items import Items
 from serving.observer import Arrived, Observer
 from serving.observing import Watch
@@ -102,7 +103,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
             )
         self._finder.profiles = model.cold is not None and model.cold.reads_profiles
         self._engine = engine_for(model.scorer, self._folder, self._compute)
-        self._ranker = Ranker(replace(model, scorer=self._engine))
+        ranking = ranking_for(self._engine, self._compute)
+        self._ranker = Ranker(replace(model, scorer=self._engine), ranking=ranking)
         if torch := sys.modules.get("torch"):
             # Two threads of torch under load were ten times slower than one.
             torch.set_num_threads(1)
@@ -220,7 +222,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
             # What was exported with the model knows the model's own items only.
             eager = self._compute.model_copy(update={"engine": "eager"})
             engine = engine_for(model.scorer, self._folder, eager)
-        ranker = Ranker(replace(model, scorer=engine), shelf)
+        ranking = ranking_for(engine, self._compute)
+        ranker = Ranker(replace(model, scorer=engine), shelf, ranking)
         ranker.warm_up()
         self._ranker = ranker
 

@@ -6,7 +6,7 @@ Shape letters: B asks, I items of the catalogue, K items recommended.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recommender.artifact import Model
 from recommender.features.sequences import Histories
-from recommender.ranking import rank
+from recommender.ranking import Ranked, rank
 from recommender.scoring import ActionModel
 from serving.ask import NOTHING, Ask, Events, Fallback
 from serving.shelf import Shelf
@@ -90,11 +90,18 @@ class Ranker:
     Args:
         model: the loaded artifact.
         shelf: what the feature store says of its items.
+        ranking: what puts items in order, instead of `recommender.ranking.rank`.
     """
 
-    def __init__(self, model: Model, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        shelf: Shelf | None = None,
+        ranking: Callable[..., Ranked] = rank,
+    ) -> None:
         self.model = model
         self._shelf = shelf or Shelf()
+        self._rank = ranking
         self._index = model.scorer.catalogue.index
         # Other event types (mere impressions) are not part of a history.
         actions = model.actions
@@ -126,7 +133,7 @@ class Ranker:
             for row, ask in enumerate(asks)
             if ask.categories is not None
         }
-        ranked = rank(
+        ranked = self._rank(
             self.model.ranker,
             histories,
             max(ask.wanted for ask in asks),

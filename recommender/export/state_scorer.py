@@ -7,6 +7,7 @@ question, A event types.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +24,19 @@ from recommender.model.transformer import UnifiedTransformer
 from recommender.scoring import Floats
 
 STATES_MB = 64.0
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Histories as queries for an index of the catalogue.
+
+    Attributes:
+        query_BE: to be multiplied with `StateScorer.item_vectors`, (B, D + 1).
+        added: what each event of the histories adds to the score of its item, (T,).
+    """
+
+    query_BE: Floats
+    added: Floats
 
 
 class StateScorer(TransformerScorer):
@@ -78,6 +92,35 @@ class StateScorer(TransformerScorer):
                 logits = acted(self._reading, query_BD, vectors_of(self._known, chosen))
                 probabilities[rows] = logits.softmax(dim=-1).numpy()
         return probabilities
+
+    def item_vectors(self) -> Floats:
+        """Return vectors whose inner product with a `retrieval` query is the score, (I, D + 1).
+
+        What an item has by itself is the last component, where every query has a one.
+        """
+        known = self._known
+        return torch.cat([known.items_ID, known.base_I[:, None]], dim=1).numpy()
+
+    def retrieval(self, histories: Histories) -> Retrieval:
+        """Return what it takes to score any item without scoring all of them."""
+        width = self.module.config.width
+        query_BE = np.ones((len(histories), width + 1), np.float32)
+        added = np.zeros(len(histories.items), np.float32)
+        with torch.inference_mode():
+            for rows, padded, contexts in self._batches(histories):
+                lengths, now = contexts.position, contexts.now
+                query_BD = self._queries(padded, lengths, now)
+                query_BE[rows, :width] = self.module.scaled(query_BD).numpy()
+                if not padded.events:
+                    continue
+                added_BT = self._reading.repeated(
+                    self._known, query_BD, padded.items, padded.times, lengths, now
+                ).numpy()
+                for place, row in enumerate(rows):
+                    length = int(lengths[place])
+                    stop = histories.offsets[row + 1]
+                    added[stop - length : stop] = added_BT[place, :length]
+        return Retrieval(query_BE, added)
 
     def _queries(self, padded: Padded, length_B: Tensor, now_B: Tensor) -> Tensor:
         """Return the users' states at the moments of asking, (B, D)."""

@@ -115,17 +115,9 @@ def feeds_in_order(whole: TransformerScorer, asked: Histories) -> dict[str, np.n
 
 
 def test_weights_are_stored_once(whole, folder) -> None:
-    weights = (folder / "weights.safetensors").stat().st_size
-    module_bytes = sum(part.nbytes for part in whole.module.state_dict().values())
-    assert weights < 1.5 * module_bytes
     text = (folder / "retrieve.onnx").read_bytes()
     assert whole.module.tower.id_ID.detach().numpy().tobytes() not in text
-    assert {path.suffix for path in folder.iterdir()} == {
-        ".json",
-        ".onnx",
-        ".parquet",
-        ".safetensors",
-    }
+    assert (folder / "retrieve.onnx").stat().st_size < 2**20
 
 
 def test_files_of_other_weights_are_not_written(folder, tmp_path) -> None:
