@@ -1,12 +1,13 @@
 """What each past event adds to a score; the parts add up to what the history adds.
 
-Shape letters: T events, M items that are asked about, N variants of the history.
+Shape letters: T events, U units that are left out at once (mostly one event), M items that are
+asked about, N variants of the history.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from recommender.explain.occlusion import Bools, Doubles, focused, occluded, sco
 from recommender.features.sequences import Histories
 from recommender.scoring import Scorer
 
+_ONE_BY_ONE, _RUNS = 48, 16
 Value = Callable[[Bools], Doubles]
 """Which events there are, (N, T), to scores, (N, M)."""
 
@@ -47,11 +49,30 @@ def explain(
         items: catalogue rows, (M,).
     """
     scorer, history, items = focused(scorer, history, items)
+    unit_T = units(int(history.lengths[0]))
+    sizes_U = np.bincount(unit_T)
 
-    def value(keep_NT: Bools) -> Doubles:
-        return scores_of(scorer, occluded(history, keep_NT), items, len(scorer.catalogue))
+    def value(keep_NU: Bools) -> Doubles:
+        variants = occluded(history, keep_NU[:, unit_T])
+        return scores_of(scorer, variants, items, len(scorer.catalogue))
 
-    return leave_one_out(value, int(history.lengths[0]))
+    found = leave_one_out(value, len(sizes_U))
+    return replace(found, weights=(found.weights / sizes_U[:, None])[unit_T])
+
+
+def units(events: int) -> NDArray[np.int64]:
+    """Return which events are left out together, (T,), numbered from 0: a bound on the costs.
+
+    The most recent events go one by one. Where there are many, older ones go in runs of neighbours
+    that share evenly what the run is worth.
+
+    Args:
+        events: T.
+    """
+    older = max(0, events - _ONE_BY_ONE)
+    runs = min(older, _RUNS)
+    unit_older = np.arange(older) * runs // max(older, 1)
+    return np.concatenate([unit_older, runs + np.arange(events - older)]).astype(np.int64)
 
 
 def leave_one_out(value: Value, events: int) -> Explanation:

@@ -13,7 +13,7 @@ from taste_shop import DAY, NOW, scorer
 from recommender.baselines.item_knn import ItemKNN
 from recommender.baselines.popularity import Popularity
 from recommender.explain import REST, explain, modalities
-from recommender.explain.events import leave_one_out
+from recommender.explain.events import leave_one_out, units
 from recommender.features.sequences import Catalogue, Histories
 
 THREE = Catalogue(("a", "b", "c"))
@@ -87,6 +87,31 @@ def test_the_scores_explained_are_the_models_own(tmp_path):
     np.testing.assert_allclose(found.weights.sum(axis=0), found.scores - found.base, atol=1e-9)
     empty = explain(model, nothing, ITEMS)
     assert empty.weights.shape == (0, 3)
+
+
+@given(st.integers(0, 300))
+def test_a_long_history_is_left_out_in_few_units_the_newest_one_by_one(events):
+    unit_T = units(events)
+    assert len(unit_T) == events
+    sizes = np.bincount(unit_T)
+    assert len(sizes) <= 64
+    assert (np.diff(unit_T) >= 0).all()
+    assert (sizes[-48:] == 1).all()
+    assert not len(sizes) or sizes.min() > 0
+    assert events < 64 or np.ptp(sizes[:16]) <= 1
+
+
+def test_the_weights_of_a_long_history_add_up_too(tmp_path):
+    neighbours = np.array([[1, 2], [0, 2], [0, 1]], np.int32)
+    similar = np.array([[0.5, 0.0], [0.5, 0.25], [0.0, 0.25]], np.float32)
+    knn = ItemKNN(THREE, neighbours, similar, np.zeros(3, np.float32), 20.0)
+    events = 150
+    history = Histories.of([([0, 2] * 75, [1] * events, range(events))], [999])
+    found = explain(knn, history, np.array([1]))
+    assert found.weights.shape == (events, 1)
+    np.testing.assert_allclose(found.weights.sum(axis=0), found.scores - found.base, atol=1e-6)
+    # Old events weigh less, as they do in this model.
+    assert found.weights[:50].mean() < found.weights[-50:].mean() / 4
 
 
 def test_the_parts_of_events_add_up_and_a_part_that_is_not_there_adds_nothing(tmp_path):
