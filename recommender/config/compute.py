@@ -31,7 +31,7 @@ class ComputeConfig(Section):
 
     keys_values: bool = False
     """Whether keys and values are kept, too, so that a history that has grown by an event is read
-    on from where it was: about 0.6 MB for each history of 200 events at width 96 (`eager` only)."""
+    on from where it was: about 0.3 MB for each history of 200 events at width 96 (`eager` only)."""
 
     approximate_from: int = Field(200_000, ge=4096)
     """Items from which on an index proposes the best ones, instead of scoring all of them
