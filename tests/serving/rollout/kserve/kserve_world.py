@@ -157,10 +157,10 @@ class KServeWorld:
             "kubeconfig": self.api.kubeconfig(self.folder / "kubeconfig"),
             "image": IMAGE,
             "poll_s": 0.003,
-            "timeout_s": 2.0,
+            "timeout_s": 10.0,
             "settle_s": 0.0,
-            "request_timeout_s": 1.0,
-            "retry_s": 1.0,
+            "request_timeout_s": 5.0,
+            "retry_s": 5.0,
             **self.settings,
             **settings,
         }
@@ -222,7 +222,7 @@ class KServeWorld:
             return {v: p for v, p in self.api.controller.shares.items() if p}
 
 
-def until(true: Callable[[], bool], limit_s: float = 2.0) -> None:
+def until(true: Callable[[], bool], limit_s: float = 10.0) -> None:
     """Wait for the controller."""
     import time
 

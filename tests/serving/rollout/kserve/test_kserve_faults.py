@@ -96,8 +96,8 @@ def test_an_answer_that_never_came_is_no_reason_to_do_it_twice(
 
 
 def test_a_slow_answer_is_asked_for_again(standard: KServeWorld) -> None:
-    standard.api.faults = [Fault(methods=("GET",), delay_s=0.5)]
-    assert cluster_of(standard, request_timeout_s=0.1).get(KIND, NAME) is not None
+    standard.api.faults = [Fault(methods=("GET",), delay_s=0.8)]
+    assert cluster_of(standard, request_timeout_s=0.3).get(KIND, NAME) is not None
 
 
 # An API server that is down, busy, or doesn't know us.
@@ -185,14 +185,14 @@ def test_a_controller_that_never_reports_is_not_the_candidates_fault(world: KSer
     assert world.champions.withdrawn == []
     assert world.target().live() == STABLE
     world.api.controller.hangs = False
-    world.settings["timeout_s"] = 2.0
+    world.settings["timeout_s"] = 10.0
     assert world.start(GOOD).phase is Phase.PROMOTED
 
 
 def test_a_controller_that_stops_at_the_promotion_lets_the_champion_be_moved_back(
     world: KServeWorld,
 ) -> None:
-    world.settings["timeout_s"] = 0.2
+    world.settings["timeout_s"] = 0.6
     promote = world.champions.promote
 
     def stop(version: str, **told: object) -> None:
@@ -203,7 +203,7 @@ def test_a_controller_that_stops_at_the_promotion_lets_the_champion_be_moved_bac
     with pytest.raises(ServingError, match="is written down, but KServe has not carried it out"):
         world.start(GOOD)
     assert world.champions.champion_alias == STABLE
-    world.settings["timeout_s"], world.champions.promote = 2.0, promote  # type: ignore[method-assign]
+    world.settings["timeout_s"], world.champions.promote = 10.0, promote  # type: ignore[method-assign]
     assert world.start(GOOD).phase is Phase.PROMOTED
     assert world.target().live() == world.champions.champion_alias == CANDIDATE
     until(lambda: world.shares() == {CANDIDATE: 100})
@@ -212,7 +212,7 @@ def test_a_controller_that_stops_at_the_promotion_lets_the_champion_be_moved_bac
 def test_a_champion_that_cannot_come_back_is_said_and_not_tried_for_ever(
     standard: KServeWorld,
 ) -> None:
-    standard.settings["timeout_s"] = 0.2
+    standard.settings["timeout_s"] = 0.6
     promote = standard.champions.promote
 
     def stop(version: str, **told: object) -> None:
@@ -228,7 +228,7 @@ def test_a_champion_that_cannot_come_back_is_said_and_not_tried_for_ever(
     with pytest.raises(RolloutError, match=f"no way back to {STABLE}: .*BlockedByFailedLoad"):
         standard.start(GOOD)
     until(lambda: standard.shares() == {CANDIDATE: 100})
-    standard.api.controller.broken, standard.settings["timeout_s"] = set(), 2.0
+    standard.api.controller.broken, standard.settings["timeout_s"] = set(), 10.0
     standard.start(BAD)
     until(lambda: standard.shares() == {STABLE: 100})
 
