@@ -185,7 +185,7 @@ def test_logs_of_served_lists_tell_what_a_change_of_versions_did(bench: Bench) -
     series = next(each for each in found.effects if each.method == "interrupted time series")
     assert series.effect.low < 0 < series.effect.high  # it was the same policy
     page = (bench.config.paths.run(RUN) / "evaluation.html").read_text(encoding="utf-8")
-    assert "m-old → m-new" in page
+    assert "From m-old to m-new" in page
     for lines in found.caveats.values():
         assert all(escape(line) in page for line in lines)
 
