@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ACTIONS, CATALOGUE, HISTORY, histories, module
+from transformer_by_hand import ACTIONS, CATALOGUE, HISTORY, histories, module
 
 from recommender.artifact import Model
 from recommender.config.actions import ActionsConfig

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import CATALOGUE, HISTORY, NOW, histories, module
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformer_by_hand import CATALOGUE, HISTORY, NOW, histories, module
 
 from recommender.export.state_scorer import StateScorer
 from recommender.export.tables import BucketTables, hours, weekdays
