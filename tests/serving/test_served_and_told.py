@@ -144,6 +144,7 @@ def test_figures_carry_status_kind_and_version(client: httpx.Client, shop: Shop)
     assert metric(client, "ostinato_served_lists_waiting") >= 1
 
 
+@pytest.mark.slow
 def test_feedback_counts_once_also_after_the_server_was_killed(
     config: Config, shop: Shop, server: Server, client: httpx.Client
 ) -> None:
