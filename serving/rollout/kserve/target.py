@@ -71,18 +71,10 @@ class KServeTarget:
 
     @property
     def url(self) -> str:
-        """Base URL that requests reach the InferenceService at.
-
-        Raises:
-            ServingError: neither the settings nor the status say.
-        """
+        """Base URL that requests reach the InferenceService at; "" while its status names none."""
         service = None if self._settings.url else self._read()
         url = self._settings.url or ((service or {}).get("status") or {}).get("url")
-        if not url:
-            raise ServingError(
-                f"{self._name} has no URL yet", "wait for it, or set rollout.targets.kserve.url"
-            )
-        return str(url).rstrip("/")
+        return str(url or "").rstrip("/")
 
     def live(self) -> str | None:
         """Return the version that everybody gets apart from a canary, or None if nobody gets any.
