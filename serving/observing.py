@@ -163,6 +163,7 @@ class Watch:
             actions,
             self._suppressed.is_suppressed,
             self._metrics.feedback,
+            self._metrics.acted,
         ).add_to(app)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pipelines.options import DEFAULT, ConfigPath, WorkspacePath, config_of, con
 from pipelines.triggers.book import Book
 from pipelines.triggers.cause import Cause, Kind
 from pipelines.triggers.keeper import Keeper
+from pipelines.triggers.metrics import Figures, TriggerMetrics
 from recommender.config import Config
 
 app = typer.Typer(
@@ -40,6 +42,7 @@ def serve(
     """Take events over HTTP (POST /events) and start runs.
 
     Callers bear OSTINATO_TRIGGER_TOKEN, or sign with OSTINATO_TRIGGER_SECRET (GET /status, too).
+    GET /healthz and /metrics (Prometheus) are open.
     """
     import uvicorn
 
@@ -51,7 +54,9 @@ def serve(
     settings = tree.triggers
     guard = guard_of(host, settings.clock_tolerance_s, settings.per_minute)
     book, stopped = book_of(tree), threading.Event()
-    keeping = threading.Thread(target=_keeper(tree, book).keep, args=(stopped,), daemon=True)
+    metrics = TriggerMetrics(book)
+    keeper = _keeper(tree, book, metrics.drifted)
+    keeping = threading.Thread(target=keeper.keep, args=(stopped,), daemon=True)
 
     def end() -> None:
         stopped.set()
@@ -66,6 +71,7 @@ def serve(
             lambda cause: look(cause, tree),
             keeping.start,
             end,
+            metrics,
         ),
         host=host,
         port=port,
@@ -141,7 +147,9 @@ def book_of(config: Config) -> Book:
     return Book(Path(config.paths.root) / "triggers.db")
 
 
-def _keeper(config: Config, book: Book) -> Keeper:
+def _keeper(
+    config: Config, book: Book, drift: Callable[[Figures], None] = lambda _figures: None
+) -> Keeper:
     from pipelines.triggers import signals
     from pipelines.triggers.places import place_of
     from recommender.quality.accepted import last_accepted
@@ -151,7 +159,7 @@ def _keeper(config: Config, book: Book) -> Keeper:
         book.note(first, time.time())
     checks = (
         lambda: [signals.source_state(config)],
-        lambda: signals.drifted(config),
+        lambda: signals.drifted(config, drift),
         lambda: signals.decayed(config),
     )
     return Keeper(book, place_of(config), config.triggers, checks)

@@ -147,6 +147,14 @@ class Book:
             found = book.execute("SELECT id FROM runs WHERE state IN (?, ?) ORDER BY began", GOING)
             return tuple(self.run(row[0]) for row in found.fetchall())
 
+    def ends(self) -> dict[str, tuple[int, float]]:
+        """Return by state how many runs there are, and when the last of them ended or began."""
+        with self._open() as book:
+            found = book.execute(
+                "SELECT state, count(*), max(coalesce(ended, began)) FROM runs GROUP BY state"
+            )
+            return {state: (count, last) for state, count, last in found.fetchall()}
+
     def latest(self, count: int) -> tuple[TriggeredRun, ...]:
         """Return the latest runs, the newest first."""
         with self._open() as book:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.triggers.book import Book
 from pipelines.triggers.cause import Cause, InvalidCauseError, read
 from pipelines.triggers.guard import Guard
+from pipelines.triggers.metrics import TriggerMetrics
 from recommender.errors import StorageError, UserError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def make_app(
     look: Callable[[Cause], None],
     begin: Callable[[], None] = lambda: None,
     end: Callable[[], None] = lambda: None,
+    metrics: TriggerMetrics | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -59,10 +61,11 @@ def make_app(
         look: raises `NoSuchDataError` for a cause whose data aren't there.
         begin: called when the server starts.
         end: called when it ends.
+        metrics: what /metrics shows; None: those of the book.
     """
     from anyio import to_thread
     from starlette.applications import Starlette
-    from starlette.responses import JSONResponse
+    from starlette.responses import JSONResponse, PlainTextResponse
     from starlette.routing import Route
 
     @asynccontextmanager
@@ -97,6 +100,10 @@ def make_app(
             look(cause)
         return book.add(causes, time.time())
 
+    async def figures(_: Request) -> Response:
+        text = await to_thread.run_sync((metrics or TriggerMetrics(book)).text)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -118,6 +125,7 @@ def make_app(
         Route("/events", events, methods=["POST"]),
         Route("/status", status),
         Route("/healthz", health),
+        Route("/metrics", figures),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 

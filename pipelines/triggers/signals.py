@@ -6,6 +6,7 @@ Each returns causes whose ids say what was noticed, so that noticing it again is
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import NormalDist
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from pipelines.backend.identity import locations_of, source_version
 from pipelines.triggers.cause import Cause, Kind
 from pipelines.triggers.door import NoSuchDataError
+from pipelines.triggers.metrics import Figures
 from recommender.config import Config
 from recommender.config.triggers import QualityTrigger
 from recommender.errors import SourceError
@@ -70,8 +72,12 @@ def _within(location: str, ours: str) -> bool:
     return location == ours or location.startswith(ours.rstrip("/") + "/")
 
 
-def drifted(config: Config) -> list[Cause]:
+def drifted(config: Config, tell: Callable[[Figures], None] = lambda _figures: None) -> list[Cause]:
     """Compare what a run would read now with what was accepted last.
+
+    Args:
+        config: of the data set.
+        tell: called with the figures and their limits, if they were worked out.
 
     Raises:
         SourceError: the source can't be read.
@@ -89,6 +95,7 @@ def drifted(config: Config) -> list[Cause]:
         return []
     current = ingest(config, since_the_source(config))
     if current.name == accepted.data_version:
+        tell({})
         return []
     tables = clean(Tables.read(current.folder), config, datetime.now(UTC)).tables
     limits = config.triggers.drift
@@ -101,6 +108,7 @@ def drifted(config: Config) -> list[Cause]:
             for name, value in _features(config, tables).items()
         },
     }
+    tell(figures)
     passed = [
         f"{name} {value:.2f} > {limit:g}"
         for name, (value, limit) in figures.items()

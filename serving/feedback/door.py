@@ -60,6 +60,7 @@ class Door:
         actions: the event types there are.
         suppressed: tells of a user id whether that user asked to be forgotten.
         count: called with an outcome and how many had it.
+        acted: called with a model version and an action for each that is new.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Door:
         actions: Sequence[str],
         suppressed: Callable[[str], bool] = lambda _: False,
         count: Callable[[str, int], None] = lambda _outcome, _count: None,
+        acted: Callable[[str, str], None] = lambda _version, _action: None,
     ) -> None:
         self._ids = ids
         self._ledger = ledger
@@ -77,6 +79,7 @@ class Door:
         self._actions = tuple(actions)
         self._suppressed = suppressed
         self._count = count
+        self._acted = acted
         self._stream = Stream(config.stream_url) if config.stream_url else None
 
     def add_to(self, app: FastAPI) -> None:
@@ -115,7 +118,7 @@ class Door:
             shown = [{"index": index, "error": str(error)} for index, error in wrong[:_SHOWN]]
             return _answer(first[1].status, {"error": f"{first[1]}{more}", "feedback": shown})
         try:
-            new = await asyncio.to_thread(self._ledger.take, [one for _, one in kept])
+            new = await asyncio.to_thread(self._ledger.take, [one for _, one, _ in kept])
         except StorageError as error:
             logger.warning("answered 503: %s", error.message)
             self._count("failed", len(told))
@@ -123,15 +126,18 @@ class Door:
             return _answer(503, {"error": "feedback can't be kept now"}, later)
         self._count("counted", sum(new))
         self._count("repeated", len(new) - sum(new))
+        for (_, one, version), first in zip(kept, new, strict=True):
+            if first:
+                self._acted(version, one.action)
         streamed = await self._send_on(kept)
         return _answer(
             200, {"counted": sum(new), "repeated": len(new) - sum(new), "streamed": streamed}
         )
 
-    async def _send_on(self, kept: Sequence[tuple[str | None, Feedback]]) -> int:
+    async def _send_on(self, kept: Sequence[tuple[str | None, Feedback, str]]) -> int:
         """Send on what names its user; return how many are in their sequences."""
         named = [
-            (user, one) for user, one in kept if user is not None and not self._suppressed(user)
+            (user, one) for user, one, _ in kept if user is not None and not self._suppressed(user)
         ]
         if self._stream is None or not named:
             return 0
@@ -142,17 +148,18 @@ class Door:
 
     def _checked(
         self, told: Sequence[Told]
-    ) -> tuple[list[tuple[str | None, Feedback]], list[tuple[int, _RefusedError]]]:
+    ) -> tuple[list[tuple[str | None, Feedback, str]], list[tuple[int, _RefusedError]]]:
         kept, wrong = [], []
         now = time.time_ns() // 1_000_000
         for index, one in enumerate(told):
             try:
-                kept.append((one.user_id, self._feedback(one, now)))
+                kept.append((one.user_id, *self._feedback(one, now)))
             except _RefusedError as error:
                 wrong.append((index, error))
         return kept, wrong
 
-    def _feedback(self, told: Told, now: int) -> Feedback:
+    def _feedback(self, told: Told, now: int) -> tuple[Feedback, str]:
+        """Return feedback as it counts, and the version that made its list."""
         if told.action not in self._actions:
             known = ", ".join(self._actions)
             raise _RefusedError(400, f"action {told.action!r:.60} is unknown; known are {known}")
@@ -171,7 +178,7 @@ class Door:
         if at > now + tolerance:
             raise _RefusedError(400, "time is ahead of this machine's clock")
         name = event_id(told.request_id, told.item_id, told.action)
-        return Feedback(
+        counted = Feedback(
             name,
             told.request_id,
             told.item_id,
@@ -181,6 +188,7 @@ class Door:
             told.value,
             now,
         )
+        return counted, request.version
 
     async def _body(self, request: Request) -> bytes | None:
         """Return the body, or None if it is too large; no more of it is read then."""

@@ -16,6 +16,8 @@ ostinato_served_lists_total{outcome}                       written, dropped, los
 ostinato_served_lists_waiting                              in the queue
 ostinato_feedback_total{outcome}                           counted, repeated, refused, failed,
                                                            streamed, not_streamed
+ostinato_feedback_actions_total{model_version, action}     counted feedback by the version that
+                                                           made the list: over answers, CTR per arm
 """
 
 from __future__ import annotations
@@ -90,6 +92,9 @@ class ServingMetrics:
             "ostinato_served_lists_waiting", "Lists that wait to be written.", registry=registry
         )
         self._feedback = counter("feedback", "Feedback by what became of it.", "outcome")
+        self._actions = counter(
+            "feedback_actions", "Counted feedback by the version of its list.", version, "action"
+        )
         for outcome in ("written", "dropped", "lost", "suppressed"):
             self._lists.labels(outcome)
         for outcome in ("counted", "repeated", "refused", "failed", "streamed", "not_streamed"):
@@ -106,6 +111,15 @@ class ServingMetrics:
     def feedback(self, outcome: str, count: int) -> None:
         """Count feedback."""
         self._feedback.labels(outcome).inc(count)
+
+    def acted(self, version: str, action: str) -> None:
+        """Count what somebody did with a list, for the version that made it.
+
+        Args:
+            version: of the model; whichever server is told of it.
+            action: an event type.
+        """
+        self._actions.labels(version, action).inc()
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:
         """Show how many lists wait, asked at every scrape."""

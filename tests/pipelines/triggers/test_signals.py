@@ -75,7 +75,10 @@ def test_popularity_that_moves_is_noticed_once_and_more_of_the_same_is_not(tmp_p
     same = shop(tmp_path, clicks(["a", "b", "c", "d"], 800))
     assert drifted(same) == []
     moved = shop(tmp_path, clicks(["a", "b", "c", "d"]) + clicks(["e", "f"], 5000))
-    (cause,) = drifted(moved)
+    figures: dict = {}
+    (cause,) = drifted(moved, figures.update)
+    value, limit = figures["popularity (Jensen–Shannon distance)"]
+    assert value > limit == 0.3
     assert cause.kind is Kind.DRIFT
     assert "popularity" in cause.why
     assert drifted(moved) == [cause]

@@ -171,3 +171,31 @@ def test_the_status_tells_what_waits(book):
 def test_any_json_is_read_or_refused(body):
     with contextlib.suppress(InvalidCauseError):
         assert all(cause.id and cause.why for cause in read(body))
+
+
+def test_prometheus_sees_runs_waiting_causes_and_drift_without_a_token(book):
+    from pipelines.triggers.metrics import TriggerMetrics
+    from recommender.config.triggers import TriggersConfig
+
+    now = time.time()
+    at_once = TriggersConfig(debounce_s=0, pause_s=0, concurrency=2)
+    for name in ("one", "two"):
+        book.add(read(event(name)), now - 1)
+        assert book.claim(name, at_once, now) is not None
+    book.ended("one", "SUCCEEDED", "", now + 60)
+    book.add(read(event("three")), now)
+    metrics = TriggerMetrics(book)
+    metrics.drifted({"popularity": (0.4, 0.3), "event types": (None, 0.25)})
+    guard = Guard(TOKEN, SECRET, 300, 1000)
+    door = TestClient(make_app(book, guard, 4096, lambda cause: None, metrics=metrics))
+    lines = door.get("/metrics").text.splitlines()
+    assert 'ostinato_triggered_runs{state="SUCCEEDED"} 1.0' in lines
+    assert 'ostinato_triggered_runs{state="STARTING"} 1.0' in lines
+    (ended,) = [
+        line for line in lines if line.startswith("ostinato_triggered_run_last") and "SUCC" in line
+    ]
+    assert float(ended.split()[1]) == pytest.approx(now + 60)
+    assert "ostinato_trigger_causes_waiting 1.0" in lines
+    assert 'ostinato_drift{figure="popularity"} 0.4' in lines
+    assert 'ostinato_drift_limit{figure="event types"} 0.25' in lines
+    assert not any(line.startswith('ostinato_drift{figure="event') for line in lines)

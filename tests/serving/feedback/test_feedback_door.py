@@ -223,3 +223,17 @@ def test_one_persons_feedback_leaves_no_byte_behind(ledger: Ledger) -> None:
     files = list(ledger.path.parent.glob("outbox.db*"))
     assert not any(hers.encode() in path.read_bytes() for path in files)
     assert remove_from(ledger.path.with_name("none.db"), lambda _: True) == 0
+
+
+def test_each_counted_action_is_counted_once_for_the_version_of_its_list(ledger: Ledger) -> None:
+    acted: list[tuple[str, str]] = []
+    app = FastAPI()
+    config = FeedbackConfig()
+    Door(IDS, ledger, config, ACTIONS, acted=lambda *what: acted.append(what)).add_to(app)
+    client = TestClient(app)
+    body = {"request_id": request_id(), "item_id": "a", "action": "click"}
+    for _ in range(2):
+        assert client.post(PATH, json=body).status_code == 200
+    refused = client.post(PATH, json={**body, "item_id": "zzz", "action": "purchase"})
+    assert refused.status_code == 404
+    assert acted == [("m-1", "click")]
