@@ -9,7 +9,7 @@ them, are added before they are squared, so what they have in common is accounte
 
 `evidence` then turns an estimate into an e-value that may be looked at as often as one likes: the
 mixture sequential probability ratio test (Robbins 1970; Johari et al. 2022, "Always valid
-inference"), one-sided, over effects of several sizes. It rests on means over users being normal,
+inference"), one-sided, over effects of two sizes. It rests on means over users being normal,
 so the callers ask for users and events enough.
 """
 
@@ -26,9 +26,9 @@ from scipy.special import log_ndtr, logsumexp
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# Sizes of effect (absolute) that the mixture expects. Several, so that nobody has to say in advance
-# how large an effect would be; they cost log(5) of evidence at most.
-_SCALES = np.array([0.0005, 0.002, 0.008, 0.03, 0.12])
+# Sizes of effect (absolute) that the mixture expects: of errors, and of hits. Two, so that nobody
+# has to say in advance how large an effect would be; they cost log(2) of evidence at most.
+_SCALES = np.array([0.002, 0.02])
 _BISECTIONS = 30
 
 
@@ -144,7 +144,7 @@ def evidence(difference: Any, variance: Any, null: float = 0.0) -> Floats:
     """Evidence against "the difference is at most `null`", for any number of looks.
 
     The mixture of the likelihood ratios over larger differences, weighted by half a normal
-    distribution of each of several scales.
+    distribution of each of two scales.
 
     Args:
         difference: estimates, any shape.
