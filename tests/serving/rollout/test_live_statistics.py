@@ -99,7 +99,7 @@ def test_a_much_worse_candidate_is_called_bad_within_the_hour():
     [(-1.0, 0.05, SHOP), (1.0, 0.005, SHOP), (1.0, 0.05, SHOP), (-1.0, 0.05, CITY)],
 )
 def test_the_false_alarm_rate_at_sixty_looks_is_below_five_percent(worse, rate, people):
-    rollouts = 1000 if people is SHOP else 150
+    rollouts = 1000 if people is SHOP else 40
     alarms, _ = called_bad(people, rate, rate, rollouts, 3, worse=worse)
     print(f"A/A at {rate:.1%}, {people}: {alarms:.2%} of {rollouts} called bad")
     assert alarms <= 0.05
@@ -108,11 +108,11 @@ def test_the_false_alarm_rate_at_sixty_looks_is_below_five_percent(worse, rate, 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("worse", "stable", "candidate", "power"),
-    [(1.0, 0.005, 0.007, 0.9), (-1.0, 0.05, 0.045, 0.85), (-1.0, 0.05, 0.025, 1.0)],
+    [(1.0, 0.005, 0.010, 0.95), (-1.0, 0.05, 0.040, 0.95), (-1.0, 0.05, 0.045, 0.45)],
 )
 def test_the_power_at_a_hundred_requests_a_second(worse, stable, candidate, power):
     """100 requests a second and a canary of 10 %, as the decision record states."""
-    found, look = called_bad(CITY, stable, candidate, 100, 4, worse=worse)
+    found, look = called_bad(CITY, stable, candidate, 40, 4, worse=worse)
     print(f"{stable:.2%} → {candidate:.2%}: {found:.0%} called bad, median minute {look}")
     assert found >= power
 
