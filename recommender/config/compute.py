@@ -18,7 +18,7 @@ class ComputeConfig(Section):
 
     export: bool = False
     """Whether training leaves ONNX files of both entry points beside the weights, which they
-    share. It takes about half a minute."""
+    share. It takes half a minute or more."""
 
     batch: int = Field(32, ge=1)
     """Asks that share one computation, at most."""
