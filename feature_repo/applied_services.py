@@ -80,7 +80,7 @@ def readers(config: Config) -> list[Reader]:
     Raises:
         StorageError: the model registry can't be read.
     """
-    registry = Registry.of(config.paths)
+    registry = Registry.configured(config)
     aliases = registry.aliases()
     roles = {aliases.candidate: "candidate", aliases.champion: "champion"}
     store = open_store(registry.location)

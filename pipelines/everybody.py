@@ -35,7 +35,7 @@ def write(config: Config, out: Path, k: int, *, plain_ids: bool) -> tuple[int, s
         ArtifactError: there is no champion yet.
         FeatureError: no data was accepted yet.
     """
-    registry = Registry.of(config.paths)
+    registry = Registry.configured(config)
     version = registry.champion()
     if version is None:
         raise ArtifactError("there is no champion to ask", "run the pipeline first: `ostinato run`")

@@ -80,7 +80,7 @@ def start(
     told += ["rollout.shadow.enabled=true"] if shadow else []
     told += ["rollout.traffic=live"] if live else []
     tree, screen = config_of(config, workspace, told), console()
-    chosen = version or Registry.of(tree.paths).candidate()
+    chosen = version or Registry.configured(tree).candidate()
     if not chosen:
         raise RolloutError(
             f"{tree.name} has no candidate to roll out",

@@ -24,7 +24,7 @@ def show(config: Config, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
     say(f"[bold]{config.name}[/]  {config.paths.root}")
-    registry = Registry.of(config.paths)
+    registry = Registry.configured(config)
     aliases = registry.aliases()
     say(f"champion   {aliases.champion or 'none yet: `ostinato run` trains one'}")
     if aliases.champion and (marks := registry.retrain_marks(aliases.champion)):

@@ -36,7 +36,7 @@ def serve(config: Config) -> str:
         ServingError: there is no champion yet, or a server did not become ready.
         ArtifactError: the champion was tampered with.
     """
-    registry = Registry.of(config.paths)
+    registry = Registry.configured(config)
     champion = registry.champion()
     if champion is None:
         raise ServingError(
@@ -176,7 +176,7 @@ def _router(servers: Sequence[Server]) -> Server | None:
 
 def _how(config: Config) -> str:
     """Return the command that helps."""
-    champion = Registry.of(config.paths).champion()
+    champion = Registry.configured(config).champion()
     if champion is None:
         return "nothing was promoted yet: `ostinato run` trains a model and deploys it"
     return f"`ostinato serve` starts the champion {champion} again"

@@ -105,7 +105,7 @@ def _examples(config: Config, done: Release) -> Iterator[dict[str, Any]]:
 def _write_manifests(config: Config, version: str, folder: Path) -> None:
     """Write what a cluster would be told to serve."""
     documents = inference_service.manifests(
-        config, version, Registry.of(config.paths).uri(version), project_name(config, "live")
+        config, version, Registry.configured(config).uri(version), project_name(config, "live")
     )
     inference_service.write(folder / "inference-service.yaml", documents)
 

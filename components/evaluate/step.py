@@ -58,7 +58,7 @@ def run(config: str, run_id: str, dataset: str, model: str, evaluation: str) -> 
 
 def _champion(config: Config) -> Champion | None:
     """Return what the registry says is in production, verified and loaded."""
-    registry = Registry.of(config.paths)
+    registry = Registry.configured(config)
     version = registry.champion()
     if version is None:
         return None

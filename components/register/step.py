@@ -49,7 +49,7 @@ def run(config: str, run_id: str, dataset: str, model: str, evaluation: str, dec
         candidate = Path(model) / "candidate"
         verdict, evidence = Verdict.read(Path(decision)), Evidence.read(Path(evaluation))
         _must_be_judged(candidate, verdict, evidence)
-        registry = Registry.of(step.config.paths)
+        registry = Registry.configured(step.config)
         status = _status(verdict)
         lineage = _lineage(step.config, run_id, Path(dataset), Path(model), evidence)
         version = registry.register(

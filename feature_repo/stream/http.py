@@ -96,6 +96,7 @@ def checked_token(host: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -116,7 +116,7 @@ def forget(
         if before.traces or cut_off:
             holding = canonical.versions_with(paths.data, case.person)
             case = replace(case, trained_on=bool(holding) or cut_off)
-            marked = models.mark(Registry.of(paths), paths.data, holding, case.person)
+            marked = models.mark(Registry.configured(config), paths.data, holding, case.person)
             told = replace(told, models=tuple(sorted({*told.models, *marked})), proved=None)
             certificate.write(paths, told)
             after_each("models")
@@ -178,7 +178,8 @@ def nobody_else(config: Config) -> Iterator[None]:
 
 def _case(config: Config, user_id: str, also: Sequence[str]) -> Case:
     person = Person.of(user_id, pseudonyms(config.paths.keys), keys_of(user_id))
-    stores = tuple(open_store(location) for location in also)
+    elsewhere = [config.registry.location] if config.registry.location else []
+    stores = tuple(open_store(location) for location in (*also, *elsewhere))
     serving = config.serving
     return Case(person, config.paths, read_profile(), serving.log, serving.feedback, stores)
 

@@ -16,6 +16,7 @@ from recommender.config.evaluation import EvaluationConfig
 from recommender.config.features import FeaturesConfig
 from recommender.config.model import ModelConfig
 from recommender.config.quality import QualityConfig
+from recommender.config.registry import RegistryConfig
 from recommender.config.rollout import RolloutConfig
 from recommender.config.section import Section
 from recommender.config.serving import ServingConfig
@@ -62,6 +63,9 @@ class Config(Section):
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured, and what a candidate must show."""
+
+    registry: RegistryConfig = RegistryConfig()
+    """Where model versions lie."""
 
     serving: ServingConfig = ServingConfig()
     """The served endpoint on one machine."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from recommender.config import Config
 from recommender.errors import ArtifactError, RegistryError
 from recommender.registry import aliases, decisions, marks
 from recommender.registry.aliases import Aliases
@@ -62,9 +63,20 @@ class Registry:
         return cls(open_store(location), keys, cache)
 
     @classmethod
-    def of(cls, paths: Workspace) -> Registry:
-        """Open the registry of a workspace."""
-        return cls.open(paths.registry, keys=paths.keys, cache=paths.cache / "models")
+    def of(cls, paths: Workspace, location: str = "") -> Registry:
+        """Open the registry of a workspace.
+
+        Args:
+            paths: of the workspace, where keys and fetched versions lie.
+            location: where the versions lie, if not in the workspace.
+        """
+        place = location or paths.registry
+        return cls.open(place, keys=paths.keys, cache=paths.cache / "models")
+
+    @classmethod
+    def configured(cls, config: Config) -> Registry:
+        """Open the registry that a configuration names."""
+        return cls.of(config.paths, config.registry.location)
 
     @property
     def location(self) -> str:

@@ -79,7 +79,7 @@ def release(
         UserError: something other than the candidate is in the way; what was served before still
             is, and the champion is the same.
     """
-    registry = Registry.of(config.paths)
+    registry = Registry.configured(config)
     fold = registry.lineage(version).folds[-1]
     target = target_of(config, registry)
     # As of None: just after the last event, those included that have been streamed since.
@@ -128,7 +128,7 @@ def go_on(config: Config, tables: Tables, data_version: str) -> State | None:
         RolloutError: somebody drives it after all, and will have heard.
         UserError: something is in the way; champion and live traffic agree all the same.
     """
-    registry, rollouts = Registry.of(config.paths), rollouts_of(config)
+    registry, rollouts = Registry.configured(config), rollouts_of(config)
     publish = _once(lambda: _publish(config, tables, None, "live", data_version))
     target = target_of(config, registry)
     engine = Engine(target, registry, rollouts, config.rollout, publish, "by hand")

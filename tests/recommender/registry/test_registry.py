@@ -16,6 +16,7 @@ import pytest
 from registry_models import decision, lineage, save_model
 
 from recommender.artifact import Model
+from recommender.config import load
 from recommender.errors import ArtifactError, RegistryError, StorageError
 from recommender.registry import Registry, Status
 from recommender.storage import open_store
@@ -293,3 +294,21 @@ def test_a_killed_upload_leaves_nothing_visible_and_can_be_done_again(
         version = registry.register(model, lineage("again"), decision("again"))
         assert Model.load(registry.fetch(version)).history == 50
         assert registry.candidate() == version
+
+
+def test_a_configured_bucket_is_where_the_versions_lie(
+    tmp_path: Path, model: Path, s3_bucket: str
+) -> None:
+    synthetic = Path(__file__).parents[3] / "configs" / "synthetic.yaml"
+    location = f"s3://{s3_bucket}/models"
+    settings = {"workspace": str(tmp_path / "here"), "registry.location": location}
+    config = load(synthetic, settings)
+    version = Registry.configured(config).register(model, lineage(), decision())
+    Registry.configured(config).promote(version, run_id="r", reason="first")
+    assert not (tmp_path / "here" / "registry").exists()
+    there = Registry.configured(config)
+    assert there.champion() == version
+    assert there.uri(version) == f"{location}/models/{version}"
+    assert (there.fetch(version) / "model.json").exists()
+    at_home = Registry.configured(load(synthetic, {"workspace": str(tmp_path / "there")}))
+    assert at_home.champion() is None
