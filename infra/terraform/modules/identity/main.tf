@@ -9,10 +9,16 @@ locals {
     materialize = { data = "r", features = "w", artifacts = "w" }
     train       = { data = "r", artifacts = "w" }
     evaluate    = { data = "r", artifacts = "w", registry = "r", logs = "r" }
+    gate        = { artifacts = "w" }
     register    = { artifacts = "r", registry = "w" }
     deploy      = { artifacts = "r", registry = "w", logs = "r" }
-    serve       = { registry = "r", logs = "w" }
-    forget      = { data = "x", features = "x", artifacts = "x", registry = "x", logs = "x" }
+    outcome     = { artifacts = "w" }
+    serve       = { registry = "r", features = "r", logs = "w" }
+    stream      = { features = "w" }
+    triggers    = { data = "r", features = "r", logs = "r" }
+    # No step, but a server of its own.
+    feature-server = { features = "r" }
+    forget         = { data = "x", features = "x", artifacts = "x", registry = "x", logs = "x" }
   }
 
   verbs = {
