@@ -50,11 +50,16 @@ NEEDS = {
     "outcome": Needs(cpu=1, memory="1G", minutes=10, retries=2),
 }
 
+STEP_LABEL = "ostinato.example/step"
+"""Label of a step's pods, with its name."""
+
 
 def equip(task: dsl.PipelineTask, step: str) -> dsl.PipelineTask:
     """Give a task of the pipeline what `NEEDS` says its step asks for."""
     needs = NEEDS[step]
     task.set_display_name(step)
+    # What a NetworkPolicy can tell steps apart by: all of a run's pods have one service account.
+    kubernetes.add_pod_label(task, STEP_LABEL, step)
     task.set_cpu_request(str(needs.cpu)).set_cpu_limit(str(2 * needs.cpu))
     task.set_memory_request(needs.memory).set_memory_limit(needs.memory)
     task.set_retry(needs.retries, backoff_duration="10s", backoff_factor=2.0)

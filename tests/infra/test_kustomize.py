@@ -1,0 +1,336 @@
+"""Every overlay renders, and every object in it fits its schema, to the last field.
+
+Core kinds by Kubernetes' own schemas (kubernetes-validate, strict), the InferenceService by the
+field set of KServe's released SDK, other custom resources by schemas written from documentation.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from rendered import (
+    ARGOCD,
+    KUSTOMIZE,
+    OVERLAYS,
+    ROOT,
+    SCHEMAS,
+    name_of,
+    of_kind,
+    overlay,
+    problems,
+    render,
+    schema,
+)
+
+sys.path.append(str(ROOT / "tests" / "serving" / "rollout" / "kserve"))
+
+OLDEST, NEWEST = "1.33", "1.37"
+CORE = re.compile(r"^(v1|apps/.*|policy/.*|[a-z.]+\.k8s\.io/.*)$")
+KSERVE = {"InferenceService": "V1beta1InferenceService", "ServingRuntime": "V1alpha1ServingRuntime"}
+
+pytestmark = pytest.mark.may_skip
+
+
+def is_core(each):
+    return bool(CORE.match(each["apiVersion"]))
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_every_core_object_fits_its_schema_strictly(environment):
+    core = [each for each in overlay(environment) if is_core(each)]
+    assert len(core) > 40
+    for each in core:
+        for version in (OLDEST, NEWEST):
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_every_custom_resource_fits_its_schema(environment):
+    from kserve_schema import denial, unknown_fields, wrong_types
+
+    custom = [each for each in overlay(environment) if not is_core(each)]
+    for each in custom:
+        if model := KSERVE.get(each["kind"]):
+            assert unknown_fields(each, model) == []
+            assert wrong_types(each, model) == []
+            assert denial(each, None) == ""
+        else:
+            assert problems(each) == [], name_of(each)
+    assert {each["kind"] for each in custom} >= {"EventBus", "EventSource", "Sensor", "Certificate"}
+
+
+def test_a_typo_in_any_field_of_any_kind_is_found():
+    from kserve_schema import unknown_fields
+
+    tried = set()
+    for each in (*overlay("dev"), *overlay("prod"), *argocd()):
+        if each["kind"] in tried or "spec" not in each:
+            continue
+        tried.add(each["kind"])
+        broken = copy.deepcopy(each)
+        deepest(broken["spec"])["replcias"] = 1
+        if is_core(each):
+            with pytest.raises(kubernetes_validate.ValidationError):
+                kubernetes_validate.validate(broken, OLDEST, strict=True)
+        elif model := KSERVE.get(each["kind"]):
+            assert unknown_fields(broken, model)
+        else:
+            assert problems(broken), each["kind"]
+    assert {path.stem for path in SCHEMAS.glob("*.json")} <= tried
+
+
+def deepest(spec):
+    """Return a mapping well inside, one whose keys are fields and not free names."""
+    free = {"matchLabels", "labels", "annotations", "hard", "requests", "limits", "elements"}
+    here, depth, best = [(spec, 0)], 0, spec
+    while here:
+        value, depth_here = here.pop()
+        if isinstance(value, list):
+            here += [(item, depth_here) for item in value]
+        elif isinstance(value, dict):
+            if depth_here > depth and not any(isinstance(v, dict | list) for v in value.values()):
+                best, depth = value, depth_here
+            for key, item in value.items():
+                if key not in free and key not in ("rules", "template"):
+                    here.append((item, depth_here + 1))
+    return best
+
+
+def test_our_schemas_leave_no_object_open_by_accident():
+    def look(value, path):
+        if isinstance(value, dict):
+            if "properties" in value:
+                assert value.get("additionalProperties") is False, path
+            for key, item in value.items():
+                look(item, f"{path}.{key}")
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                look(item, f"{path}[{index}]")
+
+    for path in SCHEMAS.glob("*.json"):
+        look(schema(path.stem), path.stem)
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_every_object_names_its_namespace_and_is_there_once(environment):
+    cluster = {"Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
+    seen = set()
+    for each in overlay(environment):
+        namespace = each["metadata"].get("namespace")
+        assert (namespace is None) == (each["kind"] in cluster), name_of(each)
+        assert namespace in (None, "ostinato", "kserve")
+        assert (each["kind"], namespace, each["metadata"]["name"]) not in seen
+        seen.add((each["kind"], namespace, each["metadata"]["name"]))
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_the_configuration_is_one_that_our_code_reads(environment):
+    from feature_repo.locations import PROJECT_VARIABLE, project_name
+    from feature_repo.profile import read_profile
+    from recommender.config import load
+
+    config = load(KUSTOMIZE / "overlays" / environment / "config.yaml")
+    (settings,) = [
+        each["data"]
+        for each in of_kind(environment, "ConfigMap")
+        if each["metadata"]["name"].startswith("ostinato-environment")
+    ]
+    assert settings[PROJECT_VARIABLE] == project_name(config, "live")
+    secrets = {
+        "OSTINATO_REDIS": "redis:6379,db=0,password=x",
+        "OSTINATO_REGISTRY": "postgresql+psycopg://user:password@host:5432/base",
+    }
+    profile = read_profile({**settings, **secrets})
+    assert not profile.embedded
+    (claim,) = of_kind(environment, "PersistentVolumeClaim")
+    assert claim["metadata"]["name"] == f"{config.name}-workspace"
+    (service,) = of_kind(environment, "InferenceService")
+    assert service["metadata"]["name"] == config.serving.name
+    env = {each["name"]: each.get("value") for each in service["spec"]["predictor"]["model"]["env"]}
+    assert env["OSTINATO_OFFLINE"] == settings["OSTINATO_OFFLINE"]
+    assert config.rollout.targets.kserve.namespace == "ostinato"
+    assert config.serving.log.location.startswith("s3://"), "a pod's workspace is read-only"
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_the_bot_can_roll_out_in_the_overlays_layout(environment):
+    from serving.rollout.gitops.layout import Model, Shares, parse, render
+    from serving.rollout.gitops.people import people
+
+    path = f"infra/kustomize/overlays/{environment}/serving"
+
+    def read(name):
+        return (ROOT / name).read_text() if (ROOT / name).is_file() else None
+
+    theirs = people(read, path, "rollout", "ostinato")
+    candidate = Model("m-2", "s3://models/m-2", "ostinato-m-2")
+    stable = Model("m-1", "s3://models/m-1", "ostinato-m-1")
+    runtimes = {m.runtime: {"metadata": {"name": m.runtime}} for m in (stable, candidate)}
+    files = render(Shares(stable, candidate, 5), "r-1", theirs, 1, runtimes)
+    assert parse(files, "rollout").shares.percent == 5
+    assert not parse({name: read(f"{path}/rollout/{name}") for name in files}, "rollout").edited
+
+
+def test_the_bots_rollout_renders_in_the_namespace_with_a_canary(tmp_path):
+    import shutil
+
+    from serving.rollout.gitops.layout import Model, Shares
+    from serving.rollout.gitops.layout import render as files_of
+    from serving.rollout.gitops.people import people
+
+    shutil.copytree(KUSTOMIZE / "overlays" / "prod" / "serving", tmp_path / "serving")
+
+    def read(name):
+        path = tmp_path / name
+        return path.read_text() if path.is_file() else None
+
+    from rendered import serving_runtime
+
+    models = [Model(v, f"s3://models/{v}", f"ostinato-{v}") for v in ("m-1", "m-2")]
+    runtimes = {
+        m.runtime: {
+            **serving_runtime(),
+            "metadata": {**serving_runtime()["metadata"], "name": m.runtime},
+        }
+        for m in models
+    }
+    theirs = people(read, "serving", "rollout", "ostinato")
+    for name, text in files_of(Shares(*models, 5), "r-1", theirs, 1, runtimes).items():
+        if text is not None:
+            (tmp_path / "serving" / "rollout" / name).write_text(text)
+    objects = render(tmp_path / "serving")
+    assert {each["metadata"]["namespace"] for each in objects} == {"ostinato"}
+    (service,) = [each for each in objects if each["kind"] == "InferenceService"]
+    (canary,) = service["spec"]["canary"]
+    assert canary["trafficPercent"] == 5
+    assert canary["predictor"]["serviceAccountName"] == "serve"
+    assert [e["name"] for e in canary["predictor"]["model"]["env"]] == [
+        e["name"] for e in service["spec"]["predictor"]["model"]["env"]
+    ]
+
+
+def argocd():
+    return render(ARGOCD)
+
+
+def test_argo_cds_objects_fit_their_schemas_and_let_in_what_the_overlays_hold():
+    objects = {each["kind"]: each for each in argocd()}
+    assert problems(objects["AppProject"]) == []
+    assert problems(objects["ApplicationSet"]) == []
+    project = objects["AppProject"]["spec"]
+    allowed = {
+        (rule["group"], rule["kind"])
+        for rule in project["clusterResourceWhitelist"] + project["namespaceResourceWhitelist"]
+    }
+    held = {
+        (each["apiVersion"].rpartition("/")[0], each["kind"])
+        for environment in OVERLAYS
+        for each in overlay(environment)
+    } | {("serving.kserve.io", "ServingRuntime")}
+    assert allowed == held
+    places = {each["namespace"] for each in project["destinations"]}
+    assert places == {"ostinato", "kserve"}
+    elements = objects["ApplicationSet"]["spec"]["generators"][0]["list"]["elements"]
+    assert {each["environment"] for each in elements} == set(OVERLAYS)
+
+
+def test_argo_cd_leaves_alone_what_the_deploy_step_patches_and_only_there():
+    """Whoever drives the rollout by the overlay's configuration is who Argo CD makes room for."""
+    from recommender.config import load
+    from serving.rollout.kserve import patches
+    from serving.rollout.kserve.situation import OWNER, REPLICAS, Mode
+
+    (found,) = [each for each in argocd() if each["kind"] == "ApplicationSet"]
+    for element in found["spec"]["generators"][0]["list"]["elements"]:
+        path = KUSTOMIZE / "overlays" / element["environment"] / "config.yaml"
+        target = load(path).rollout.target
+        assert element["rollouts"] == {"kserve": "kserve", "gitops": "git"}[target]
+    told = found["spec"]["templatePatch"]
+    conditional = told[told.index('eq .rollouts "kserve"') :]
+    ignored = re.findall(r"^\s+- (\.\S+)$", conditional, re.MULTILINE)
+    assert f'.metadata.annotations["{OWNER}"]' in ignored
+    assert f'.metadata.annotations["{REPLICAS}"]' in ignored
+    plain = found["spec"]["template"]["spec"]["ignoreDifferences"]
+    assert not any(each["kind"] == "InferenceService" for each in plain)
+    assert (
+        "RespectIgnoreDifferences=true"
+        in found["spec"]["template"]["spec"]["syncPolicy"]["syncOptions"]
+    )
+    (service,) = of_kind("dev", "InferenceService")
+    canary = {**service["spec"]["predictor"], "name": "m-2"}
+    begun = patches.start(service, Mode.STANDARD, canary, owner="me", live="m-1", least=1)
+    for field, changed in begun["spec"].items():
+        names = [field] if field == "canary" else [f"{field}.{key}" for key in changed]
+        assert all(f".{'spec.' + name}" in ignored for name in names), names
+
+
+def test_a_schedule_of_events_says_what_the_receiver_reads():
+    """What the sensors send is what the trigger receiver takes."""
+    from pipelines.triggers.cause import Kind
+    from pipelines.triggers.cause import read as causes_of
+
+    record = {
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "data"}, "object": {"key": "raw/1.csv", "sequencer": "A"}},
+    }
+    events = {"lake": {"notification": [record], "body": {"Records": [record]}}}
+    for environment in OVERLAYS:
+        for sensor in of_kind(environment, "Sensor"):
+            for trigger in sensor["spec"]["triggers"]:
+                sent: dict = {}
+                for each in trigger["template"]["http"]["payload"]:
+                    put(sent, each["dest"], taken(each["src"], events.get("lake", {})))
+                (cause,) = causes_of(sent)
+                landed = trigger["template"]["name"] == "landed"
+                assert cause.kind is (Kind.LANDED if landed else Kind.ASKED)
+                if landed:
+                    assert cause.location == "s3://data/raw/1.csv"
+
+
+def taken(src, data):
+    if "value" in src:
+        return src["value"]
+    if "contextKey" in src:
+        return f"the event's {src['contextKey']}"
+    value = {**data, "body": {**data["body"], "why": "somebody asks"}}
+    for part in src["dataKey"].split("."):
+        value = value[part]
+    return value if src.get("useRawData") or isinstance(value, str) else str(value)
+
+
+def put(sent, dest, value):
+    *path, last = dest.split(".")
+    for part in path:
+        sent = sent.setdefault(part, {})
+    sent[last] = value
+
+
+def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
+    sys.path.append(str(KUSTOMIZE))
+    import shutil
+
+    import pin
+
+    shutil.copytree(KUSTOMIZE / "overlays" / "prod" / "images", tmp_path / "prod" / "images")
+    digest = "sha256:" + "ab" * 32
+    good = [f"ostinato-{n}=registry.example.com/{n}@{digest}" for n in ("stream", "triggers")]
+    assert pin.main(["--check", "prod"], tmp_path) == 1
+    for bad in (
+        good[:1],
+        [*good, good[0]],
+        [good[0], "ostinato-triggers=registry.example.com/triggers:1.0"],
+        [*good, f"redis=redis@{digest}"],
+    ):
+        assert pin.main(["prod", *bad], tmp_path) == 2
+    assert pin.main(["prod", *good], tmp_path) == 0
+    assert pin.main(["--check", "prod"], tmp_path) == 0
+    written = yaml.safe_load((tmp_path / "prod" / "images" / "kustomization.yaml").read_text())
+    assert written["images"][0]["newName"] == "registry.example.com/stream"
+    assert Path(tmp_path / "prod/images/kustomization.yaml").read_text().startswith("# Written by")
+    assert pin.main(["nowhere"], tmp_path) == 2
