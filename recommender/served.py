@@ -3,6 +3,7 @@
 `SERVED`    one row per shown item of a served list.
 `FEEDBACK`  one row per reported click or conversion; each (request, item, action) counts once.
 `joined`    a served row with what came of it within a window.
+`FAILED`    one row per request that was not answered, whatever the model server's fault.
 
 Times are UTC milliseconds; users are pseudonyms. Files may hold a row twice (whoever writes them
 tries again): what reads them goes through `distinct_served` and `distinct_feedback`.
@@ -54,6 +55,19 @@ FEEDBACK = pa.schema(
     ]
 )
 """`time` is when it happened, as the caller says; `received` when we heard of it."""
+
+FAILED = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("time", TIME, nullable=False),
+        pa.field("user", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("lane", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        pa.field("latency_ms", pa.float32()),
+    ]
+)
+"""`error` is its kind, without the request's content. Whoever asked wrongly has no row here."""
 
 JOINED = pa.schema(
     [
@@ -130,6 +144,11 @@ def joined(
 def distinct_served(served: pa.Table) -> pa.Table:
     """Return served rows with each (request, position) once, the first of them."""
     return _firsts(served.select(SERVED.names).cast(SERVED), ["request_id", "position"])
+
+
+def distinct_failed(failed: pa.Table) -> pa.Table:
+    """Return failed requests with each request once."""
+    return _firsts(failed.select(FAILED.names).cast(FAILED), ["request_id"])
 
 
 def distinct_feedback(feedback: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
     <location>/served/2026-01-31/e-<ms>-<random>.parquet     rows as `recommender.served.SERVED`
     <location>/feedback/2026-01-31/e-<ms>-<random>.parquet   rows as `recommender.served.FEEDBACK`
+    <location>/failed/2026-01-31/e-<ms>-<random>.parquet     rows as `recommender.served.FAILED`
     …/c-<ms>-<random>.parquet                                files of one day, joined
 
 A location is a folder or `s3://bucket/prefix`. Every file is written whole and never changed in
@@ -28,7 +29,14 @@ import pyarrow.parquet as pq
 
 from recommender.config.served_log import ServedLogConfig
 from recommender.errors import StorageError
-from recommender.served import FEEDBACK, SERVED, distinct_feedback, distinct_served
+from recommender.served import (
+    FAILED,
+    FEEDBACK,
+    SERVED,
+    distinct_failed,
+    distinct_feedback,
+    distinct_served,
+)
 from recommender.storage import Entry, Store, is_s3, open_store
 from recommender.workspace import Workspace
 
@@ -45,6 +53,7 @@ class _Kind(NamedTuple):
 KINDS = {
     "served": _Kind(SERVED, "time", distinct_served),
     "feedback": _Kind(FEEDBACK, "received", distinct_feedback),
+    "failed": _Kind(FAILED, "time", distinct_failed),
 }
 """The tables, and the column whose day a row belongs to."""
 
@@ -64,7 +73,7 @@ class ServedStore:
         """Write rows, a file per day in them; when this returns they survive a crash.
 
         Args:
-            kind: `served` or `feedback`.
+            kind: of `KINDS`.
             table: of its schema.
 
         Raises:
@@ -78,7 +87,7 @@ class ServedStore:
         """Read everything, each row once, sorted by time.
 
         Args:
-            kind: `served` or `feedback`.
+            kind: of `KINDS`.
             since_ms: leave out what is older, UTC milliseconds.
 
         Raises:
@@ -97,7 +106,7 @@ class ServedStore:
         """Join the files of every day before `before`; return how many files are replaced.
 
         Args:
-            kind: `served` or `feedback`.
+            kind: of `KINDS`.
             before: a day (`2026-01-31`); None: today, UTC.
 
         Raises:
@@ -125,7 +134,7 @@ class ServedStore:
         """Remove rows for good, old versions of their files included.
 
         Args:
-            kind: `served` or `feedback`.
+            kind: of `KINDS`.
             theirs: says which rows of a table go, as booleans.
 
         Returns:
@@ -167,7 +176,9 @@ class ServedStore:
         if since_ms is not None:
             limit = pa.scalar(since_ms, pa.int64()).cast(what.schema.field(what.moment).type)
             whole = whole.filter(pc.greater_equal(whole[what.moment], limit))
-        order = ["request_id", "position" if kind == "served" else "item_id"]
+        order = [
+            name for name in ("request_id", "position", "item_id") if name in what.schema.names
+        ]
         by = [(what.moment, "ascending"), *((name, "ascending") for name in order)]
         return whole.sort_by(by).combine_chunks()
 

@@ -25,7 +25,7 @@ from serving.ranking import Answer, Found
 from serving.router import LANE_HEADER
 from serving.routes import LANES, LIVE
 from serving.served_log.log import ServedLog
-from serving.served_log.served_list import ServedList
+from serving.served_log.served_list import Failure, ServedList
 from serving.telemetry.logs import FIELDS, REQUESTS
 from serving.telemetry.metrics import VersionMetrics
 
@@ -131,6 +131,24 @@ class Observer:
             shown.append(answer)
             ids.append(request_id)
         return shown, ids
+
+    def failed(self, asks: Sequence[Ask], error: BaseException, arrived: Arrived) -> None:
+        """Log requests that were not answered: a rollout judges versions by them, too.
+
+        Args:
+            asks: of the request.
+            error: what went wrong here, not with what was asked.
+            arrived: how the request came.
+        """
+        now = time.time_ns() // 1_000_000
+        latency = round(1000 * (time.perf_counter() - arrived.started), 3)
+        for ask in asks:
+            if self._log is None or not ask.record or arrived.lane not in LANES:
+                continue
+            user = "" if ask.user_id is None else self._names.of(ask.user_id)
+            name = self._ids.make(ask.user_id, self._version, arrived.lane, (), now)
+            kind = type(error).__name__
+            self._log.record(Failure(name, now, user, self._version, arrived.lane, kind, latency))
 
     def named(self, ask: Ask, answer: Answer, arrived: Arrived) -> str:
         """Return the request id of an answer that is neither drawn nor logged.

@@ -157,9 +157,13 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
                 asks = parse(payload)
         except InvalidAskError as error:
             raise InvalidInput(str(error)) from None
-        found = await self._found(asks)
-        answers = await self._answer(self._observer.widened(asks, arrived), found)
-        answers, ids = self._observer.finish(asks, found, answers, arrived)
+        try:
+            found = await self._found(asks)
+            answers = await self._answer(self._observer.widened(asks, arrived), found)
+            answers, ids = self._observer.finish(asks, found, answers, arrived)
+        except Exception as error:
+            self._observer.failed(asks, error, arrived)
+            raise
         if isinstance(payload, kserve.InferRequest):
             return open_inference.response(payload, self.version, ids, answers)
         predictions = [

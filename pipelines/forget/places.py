@@ -144,7 +144,8 @@ def _shown(case: Case) -> Removed:
     waiting = remove_from(ledger, lambda name: ids.belongs(name, user))
     done = Removed(waiting, int(waiting > 0))
     done += Removed(*store.remove("feedback", about_theirs))
-    done += Removed(*store.remove("served", lambda table: pc.equal(table["user"], pseudonym)))
+    for kind in ("served", "failed"):
+        done += Removed(*store.remove(kind, lambda table: pc.equal(table["user"], pseudonym)))
     return done
 
 

@@ -126,8 +126,8 @@ class Door:
             return _answer(503, {"error": "feedback can't be kept now"}, later)
         self._count("counted", sum(new))
         self._count("repeated", len(new) - sum(new))
-        for (_, one, version), first in zip(kept, new, strict=True):
-            if first:
+        for (_, one, version), fresh in zip(kept, new, strict=True):
+            if fresh:
                 self._acted(version, one.action)
         streamed = await self._send_on(kept)
         return _answer(

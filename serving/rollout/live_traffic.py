@@ -5,8 +5,9 @@ failed, how long it took. Outcomes come from the served lists and their feedback
 over in which a reaction counts. A list that another arm than the user's own has made (it stood in
 for an arm that was down) is nobody's outcome.
 
-Where there is no such router, on a cluster, the served lists tell of the answers, too; requests
-that failed have left none, and are the target's to notice (`Target.check`).
+Where there is no such router, on a cluster, the served lists tell of the answers, too, and the log
+of failed requests of the others. A server that is gone logs nothing: that is the target's to notice
+(`Target.check`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -118,15 +120,15 @@ class LiveTraffic:
             return
         self._looked = now
         first = min(self._begins.values())
-        served = self._served.read("served", first)
-        chosen = pc.and_(
-            pc.equal(served["lane"], LIVE),
-            pc.is_in(served["version"], value_set=pa.array(list(self._versions))),
-        )
-        served = served.filter(chosen)
+        served = self._ours(self._served.read("served", first))
         if self._reader is None:
             for list_ in _lists(served):
                 yield self._record(list_, Tells.ANSWER, None)
+            failed = self._ours(self._served.read("failed", first))
+            moments = failed["time"].cast(pa.int64()).to_pylist()
+            for row, moment in zip(failed.to_pylist(), moments, strict=True):
+                told = self._record({**row, "time": moment, "fallback": None}, Tells.ANSWER, None)
+                yield replace(told, status=500, error=str(row["error"]))
         # A list and a reaction to it wait for their writers; then it is due for both arms alike.
         log = self._config.serving.log
         window = int(1000 * self._config.rollout.live.attribution_s)
@@ -135,12 +137,18 @@ class LiveTraffic:
         if not len(ripe):
             return
         successes = self._config.actions.successes
-        told = joined(ripe, self._served.read("feedback", first), window, successes)
-        hits = set(told.filter(told["rewarded"])["request_id"].to_pylist())
+        outcomes = joined(ripe, self._served.read("feedback", first), window, successes)
+        hits = set(outcomes.filter(outcomes["rewarded"])["request_id"].to_pylist())
         for list_ in _lists(ripe):
             record = self._record(list_, Tells.OUTCOME, list_["request_id"] in hits)
             if self._reader is None or self._arm_of.get((record.user, record.step)) is record.arm:
                 yield record
+
+    def _ours(self, rows: pa.Table) -> pa.Table:
+        """Return what the arms did for people."""
+        versions = pa.array(list(self._versions))
+        live = pc.equal(rows["lane"], LIVE)
+        return rows.filter(pc.and_(live, pc.is_in(rows["version"], value_set=versions)))
 
     def _record(self, row: Mapping[str, object], tells: Tells, hit: bool | None) -> Record:
         moment, version = int(str(row["time"])), str(row["version"])

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from recommender.config.served_log import ServedLogConfig
-from serving.served_log.served_list import ServedList
+from serving.served_log.served_list import Failure, ServedList
 from serving.served_log.sinks import Sink
 
 logger = logging.getLogger("ostinato.served_log")
@@ -48,9 +48,9 @@ class ServedLog:
         self._config = config
         self._gone = gone
         self._count = count
-        self._queue: queue.Queue[ServedList | None] = queue.Queue(config.queue)
+        self._queue: queue.Queue[ServedList | Failure | None] = queue.Queue(config.queue)
         # Taken from the queue, not written yet.
-        self._held: list[ServedList] = []
+        self._held: list[ServedList | Failure] = []
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="served-log", daemon=True)
         self._thread.start()
@@ -60,8 +60,8 @@ class ServedLog:
         """How many lists wait to be written."""
         return self._queue.qsize() + len(self._held)
 
-    def record(self, served: ServedList) -> None:
-        """Take a list; never blocks, never raises."""
+    def record(self, served: ServedList | Failure) -> None:
+        """Take a list, or a request that failed; never blocks, never raises."""
         try:
             if self._closing.is_set():
                 self._count("dropped", 1)
@@ -94,7 +94,7 @@ class ServedLog:
                 self._write(lists)
                 self._held = []
 
-    def _next(self) -> list[ServedList]:
+    def _next(self) -> list[ServedList | Failure]:
         """Return the lists of the next file: as many as came in `rotate_s`."""
         lists = self._held = []
         end = None
@@ -111,13 +111,15 @@ class ServedLog:
             end = end or time.monotonic() + self._config.rotate_s
         return lists
 
-    def _write(self, lists: Sequence[ServedList]) -> None:
+    def _write(self, lists: Sequence[ServedList | Failure]) -> None:
         pause = _FIRST_PAUSE_S
         for attempt in range(self._config.attempts):
             try:
                 kept = [one for one in lists if not (one.user and self._gone(one.user))]
-                if kept:
-                    self._sink.served(kept)
+                if answered := [one for one in kept if isinstance(one, ServedList)]:
+                    self._sink.served(answered)
+                if failed := [one for one in kept if isinstance(one, Failure)]:
+                    self._sink.failed(failed)
             except Exception as error:  # noqa: BLE001 whatever a sink raises must not end the thread
                 told = str(error)
             else:

@@ -1,4 +1,4 @@
-"""One served list: as a record, as rows of the table, as a CloudEvent."""
+"""One served list, or one request that failed: as a record, as rows of a table, as a CloudEvent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from recommender.served import SERVED
+from recommender.served import FAILED, SERVED
 
 SERVED_TYPE = "io.ostinato.served.v1"
 """The CloudEvents type of a served list."""
+
+FAILED_TYPE = "io.ostinato.failed.v1"
+"""The CloudEvents type of a request that was not answered."""
 
 SOURCE = "/ostinato/"
 """What the `source` of our CloudEvents begins with; the model's version follows."""
@@ -51,6 +54,49 @@ class ServedList:
     policy: str
     fallback: str | None
     latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that was not answered, and not for what was asked.
+
+    Attributes:
+        request_id: made for it.
+        time: when it failed, UTC milliseconds.
+        user: pseudonym of whoever asked; "" for an anonymous visit.
+        version: of the model.
+        lane: of the router.
+        error: kind of the error.
+        latency_ms: from the request to the failure.
+    """
+
+    request_id: str
+    time: int
+    user: str
+    version: str
+    lane: str
+    error: str
+    latency_ms: float
+
+
+def failed_table(failures: Sequence[Failure]) -> pa.Table:
+    """Return failed requests as rows."""
+    return pa.table(
+        [
+            pa.array([getattr(one, f.name) for one in failures], pa.int64()).cast(f.type)
+            if f.name == "time"
+            else pa.array([getattr(one, f.name) for one in failures], f.type)
+            for f in FAILED
+        ],
+        schema=FAILED,
+    )
+
+
+def failed_event(one: Failure) -> dict[str, Any]:
+    """Return a failed request as a CloudEvent 1.0 in structured JSON."""
+    names = ("request_id", "user", "version", "lane", "error", "latency_ms")
+    data = {name: getattr(one, name) for name in names}
+    return enveloped(FAILED_TYPE, one.request_id, one.version, one.time, data)
 
 
 def table(lists: Iterable[ServedList]) -> pa.Table:

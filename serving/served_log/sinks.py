@@ -15,7 +15,14 @@ from recommender.errors import StorageError
 from recommender.served_store import ServedStore, store_of
 from recommender.workspace import Workspace
 from serving.feedback.report import Feedback, feedback_event, feedback_table
-from serving.served_log.served_list import ServedList, cloud_event, table
+from serving.served_log.served_list import (
+    Failure,
+    ServedList,
+    cloud_event,
+    failed_event,
+    failed_table,
+    table,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -43,6 +50,14 @@ class Sink(Protocol):
         """
         ...
 
+    def failed(self, failures: Sequence[Failure]) -> None:
+        """Write requests that failed.
+
+        Raises:
+            StorageError: they could not all be written.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of connections."""
         ...
@@ -66,6 +81,10 @@ class ParquetSink:
         """Write feedback as one file per day; see `Sink.feedback`."""
         self._store.write("feedback", feedback_table(told))
 
+    def failed(self, failures: Sequence[Failure]) -> None:
+        """Write failed requests as one file per day; see `Sink.failed`."""
+        self._store.write("failed", failed_table(failures))
+
     def close(self) -> None:
         """Do nothing: no file is held open."""
 
@@ -78,6 +97,9 @@ class Nowhere:
 
     def feedback(self, told: Sequence[Feedback]) -> None:
         """Forget feedback."""
+
+    def failed(self, failures: Sequence[Failure]) -> None:
+        """Forget failed requests."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -107,6 +129,10 @@ class HttpSink:
     def feedback(self, told: Sequence[Feedback]) -> None:
         """Post feedback; see `Sink.feedback`."""
         self._post([feedback_event(one) for one in told])
+
+    def failed(self, failures: Sequence[Failure]) -> None:
+        """Post failed requests; see `Sink.failed`."""
+        self._post([failed_event(one) for one in failures])
 
     def close(self) -> None:
         """Close the connection."""

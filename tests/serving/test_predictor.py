@@ -15,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kserve.errors import InvalidInput
 from shop import CUT, START, Shop, model
 
+from recommender.config.served_log import ServedLogConfig
 from recommender.errors import ArtifactError, RegistryError, UserError
 from recommender.features.sequences import Histories
+from recommender.privacy import pseudonyms
 from recommender.scoring import Floats
+from recommender.served_store import store_of
 from recommender.workspace import Workspace
 from serving.history import StoreHistories
+from serving.observing import Observing, Watch
 from serving.predictor import Predictor
 from serving.ranking import Ranker
 
@@ -38,6 +43,7 @@ def predictor(shop: Shop, folder: Path | None = None, **change: Any) -> Predicto
         change.get("keys", shop.config.paths.keys),
         StoreHistories(paths, change.get("project", "by_hand")),
         change.get("deadline_s", 5.0),
+        watch=change.get("watch"),
     )
 
 
@@ -225,3 +231,29 @@ def test_times_are_now_unless_they_are_given(shop: Shop) -> None:
     assert asked(loaded, body)["items"][0]["item_id"] == "i1"
     body["instances"][0]["time"] = future + 1
     assert asked(loaded, body)["items"][0]["item_id"] == "i2"
+
+
+def test_a_request_that_fails_is_logged_and_a_wrong_one_is_not(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(Observing(log=ServedLogConfig(rotate_s=0.05)), shop.config.paths)
+    loaded = predictor(shop, watch=watch)
+    loaded.load()
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a broken model")
+
+    with pytest.raises(InvalidInput):
+        asked(loaded, {"instances": [{"user_id": "ann", "k": 0}]})
+    monkeypatch.setattr(Ranker, "answer", broken)
+    with pytest.raises(ZeroDivisionError):
+        asked(loaded)
+    watch.close()
+    store = store_of(ServedLogConfig(), shop.config.paths)
+    (row,) = store.read("failed").to_pylist()
+    assert (row["error"], row["version"], row["lane"]) == (
+        "ZeroDivisionError",
+        shop.version,
+        "live",
+    )
+    assert row["user"] == pseudonyms(shop.config.paths.keys).of("ann")

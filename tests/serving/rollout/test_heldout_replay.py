@@ -100,7 +100,9 @@ def people(count, relevant=("i1",)):
 
 
 def observe(replay, count, seen=()):
-    return [record for portion in replay.observe(0, seen, count, lambda: False) for record in portion]
+    return [
+        record for portion in replay.observe(0, seen, count, lambda: False) for record in portion
+    ]
 
 
 def test_each_user_asks_once_at_the_users_own_moment_and_is_recorded_in_order(replay, arms):

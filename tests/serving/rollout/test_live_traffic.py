@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from tables_by_hand import configuration
 
-from recommender.served import FEEDBACK, SERVED
+from recommender.served import FAILED, FEEDBACK, SERVED
 from recommender.served_store import ServedStore
 from serving.observed import Writer
 from serving.rollout.live_traffic import LiveTraffic
@@ -66,6 +66,11 @@ class Place:
         ]
         columns = {name: [row[name] for row in rows] for name in SERVED.names}
         self.store.write("served", pa.table(columns, schema=SERVED))
+
+    def failed(self, request, user, version, *, time, lane="live"):
+        row = [request, time, user, version, lane, "ValueError", 4.0]
+        columns = dict(zip(FAILED.names, ([value] for value in row), strict=True))
+        self.store.write("failed", pa.table(columns, schema=FAILED))
 
     def clicked(self, request, *, time):
         action = self.config.actions.successes[0]
@@ -160,3 +165,22 @@ def test_where_no_router_is_ours_the_lists_tell_of_the_answers(tmp_path):
         ("ann", Arm.STABLE, 4.0),
         ("r-bob", Arm.CANDIDATE, 4.0),
     ]
+
+
+def test_requests_that_failed_are_told_of_where_no_router_is_ours(tmp_path):
+    place = Place(tmp_path, router=False)
+    traffic = place.traffic()
+    traffic.begin(0, T, [])
+    place.served("r-ann", "ann", OLD, time=T + 1000)
+    place.failed("r-bob", "bob", NEW, time=T + 2000)
+    place.failed("r-eve", "eve", "another", time=T + 2000)
+    place.failed("r-dan", "dan", NEW, time=T + 2000, lane="rehearsal")
+    place.now = T + 10_000
+    told = traffic.arrived()
+    assert [(r.user, r.arm, r.status, r.error) for r in told] == [
+        ("ann", Arm.STABLE, 200, ""),
+        ("bob", Arm.CANDIDATE, 500, "ValueError"),
+    ]
+    assert told[1].failed
+    place.now += 60_000
+    assert not [r for r in traffic.arrived() if r.user == "bob"]

@@ -21,7 +21,7 @@ from recommender.served_store import ServedStore
 from recommender.workspace import Workspace
 from serving.feedback.report import Feedback
 from serving.served_log.log import ServedLog
-from serving.served_log.served_list import ServedList, table
+from serving.served_log.served_list import Failure, ServedList, table
 from serving.served_log.sinks import HttpSink, Nowhere, ParquetSink, open_sink
 
 T = 1_700_000_000_000
@@ -108,6 +108,20 @@ def test_what_waits_is_written_when_the_log_is_closed(
     ]
     log.record(one("late"))
     assert counts == {"written": 50, "dropped": 1}
+
+
+def test_requests_that_failed_are_written_beside_the_lists(
+    opened: Callable[..., ServedLog], tmp_path: Path, counts: Counter[str]
+) -> None:
+    store = ServedStore(tmp_path)
+    log = opened(ParquetSink(store), rotate_s=3600)
+    log.record(one("r1"))
+    log.record(Failure("r2", 1_700_000_000_000, "aa", "m-1", "live", "ValueError", 3.5))
+    log.close()
+    assert set(store.read("served")["request_id"].to_pylist()) == {"r1"}
+    (row,) = store.read("failed").to_pylist()
+    assert (row["request_id"], row["error"], row["user"]) == ("r2", "ValueError", "aa")
+    assert counts == {"written": 2}
 
 
 def test_files_are_rotated_by_number_and_by_time(
