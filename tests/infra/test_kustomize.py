@@ -7,6 +7,7 @@ field set of KServe's released SDK, other custom resources by schemas written fr
 from __future__ import annotations
 
 import copy
+import json
 import re
 import sys
 from pathlib import Path
@@ -45,9 +46,17 @@ def is_core(each):
 def test_every_core_object_fits_its_schema_strictly(environment):
     core = [each for each in overlay(environment) if is_core(each)]
     assert len(core) > 40
-    for each in core:
-        for version in (OLDEST, NEWEST):
+    # What differs from prod in the environment's name only is looked at there.
+    known = {as_prod(each, "prod") for each in overlay("prod")} if environment != "prod" else set()
+    looked_at = [each for each in core if as_prod(each, environment) not in known]
+    assert looked_at
+    for each in looked_at:
+        for version in (OLDEST, NEWEST) if environment == "prod" else (OLDEST,):
             kubernetes_validate.validate(each, version, strict=True)
+
+
+def as_prod(each, environment):
+    return json.dumps(each, sort_keys=True).replace(environment, "prod")
 
 
 @pytest.mark.parametrize("environment", OVERLAYS)

@@ -1,0 +1,347 @@
+"""What the manifests allow, looked at as rendered: nobody more than they need."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+from rendered import KUSTOMIZE, OVERLAYS, ROOT, name_of, of_kind, overlay, pods, selects
+
+from pipelines.steps import NEEDS, STEP_LABEL
+
+pytestmark = pytest.mark.may_skip
+
+everywhere = pytest.mark.parametrize("environment", OVERLAYS)
+STEP_PODS = {
+    step: {"pipelines.kubeflow.org/v2_component": "true", STEP_LABEL: step} for step in NEEDS
+}
+EVENT_PODS = {
+    "event source": {"eventsource-name": "asks"},
+    "sensor": {"sensor-name": "asks"},
+    "event bus": {"eventbus-name": "default"},
+}
+
+
+def containers(spec):
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+@everywhere
+def test_no_pod_runs_as_root_or_writes_where_it_shouldnt(environment):
+    for name, _, spec in pods(environment):
+        pod = spec["securityContext"]
+        assert pod["runAsNonRoot"] is True, name
+        assert pod["runAsUser"] >= 1000, name
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for key in ("hostNetwork", "hostPID", "hostIPC", "hostUsers"):
+            assert key not in spec, name
+        assert not any("hostPath" in volume for volume in spec["volumes"]), name
+        for each in containers(spec):
+            security = each["securityContext"]
+            assert security["readOnlyRootFilesystem"] is True, name
+            assert security["allowPrivilegeEscalation"] is False, name
+            assert security["capabilities"] == {"drop": ["ALL"]}, name
+
+
+@everywhere
+def test_what_argo_events_starts_is_restricted_too(environment):
+    def sections(value):
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if key.lower().endswith(("container", "containertemplate")):
+                    yield key, item
+                yield from sections(item)
+
+    for each in of_kind(environment, "EventSource", "Sensor", "EventBus"):
+        found = list(sections(each["spec"]))
+        assert found, name_of(each)
+        for key, container in found:
+            assert container["securityContext"]["runAsNonRoot"] is True, key
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, key
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, key
+            assert "memory" in container["resources"]["limits"], key
+        pod = each["spec"].get("jetstream") or each["spec"]["template"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+@everywhere
+def test_every_container_asks_for_what_it_may_use(environment):
+    for name, _, spec in pods(environment):
+        for each in containers(spec):
+            asked, most = each["resources"]["requests"], each["resources"]["limits"]
+            assert {"cpu", "memory"} <= set(asked), name
+            assert number(asked["memory"]) <= number(most["memory"]), name
+            # Throttling shows as latency; a leak ends at the limit.
+            assert "cpu" not in most, name
+
+
+@everywhere
+def test_a_pod_can_be_probed_drained_and_stopped(environment):
+    budgets = of_kind(environment, "PodDisruptionBudget")
+    for name, labels, spec in pods(environment):
+        if labels.get("app") == "redis":
+            continue  # a developer's, without data that matter
+        assert any(selects(each["spec"]["selector"], labels) for each in budgets), name
+        for each in containers(spec):
+            assert {"readinessProbe", "livenessProbe", "startupProbe"} <= set(each), name
+            pause = each["lifecycle"]["preStop"]["sleep"]["seconds"]
+            assert pause + 20 < spec["terminationGracePeriodSeconds"], name
+
+
+@everywhere
+def test_tokens_of_the_api_are_mounted_for_steps_only(environment):
+    for name, _, spec in pods(environment):
+        assert spec["automountServiceAccountToken"] is False, name
+    accounts = {each["metadata"]["name"]: each for each in of_kind(environment, "ServiceAccount")}
+    for name, account in accounts.items():
+        # A step's executor tells the API how it ended.
+        assert account.get("automountServiceAccountToken", True) is (name in NEEDS), name
+    assert set(NEEDS) <= set(accounts)
+    used = {spec.get("serviceAccountName") for _, _, spec in pods(environment)} - {None}
+    used |= {
+        each["spec"]["template"]["serviceAccountName"]
+        for each in of_kind(environment, "EventSource", "Sensor")
+    }
+    assert used <= set(accounts)
+
+
+def test_the_rights_of_a_rollout_are_those_that_its_page_lists_and_only_deploy_has_them():
+    page = (ROOT / "docs" / "rollout-kserve.md").read_text()
+    (block,) = [b for b in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "kind: Role\n" in b]
+    told = [each["rules"] for each in yaml.safe_load_all(block)]
+    ours = of_kind("prod", "Role", "ClusterRole")
+    found = [each["rules"] for each in ours if each["metadata"]["name"] == "ostinato-rollout"]
+
+    def plain(rules):
+        return sorted(json.dumps(each, sort_keys=True) for each in rules)
+
+    assert plain(found) == plain(told)
+    holders: dict[str, set[str]] = {}
+    for binding in of_kind("prod", "RoleBinding", "ClusterRoleBinding"):
+        for subject in binding["subjects"]:
+            assert subject["kind"] == "ServiceAccount"
+            holders.setdefault(binding["roleRef"]["name"], set()).add(subject["name"])
+    assert holders["ostinato-rollout"] == {"deploy"}
+    assert holders["step"] == set(NEEDS)
+    assert holders["submit-runs"] == {"triggers"}
+    assert set(holders) == {"ostinato-rollout", "step", "submit-runs"}
+
+
+@everywhere
+def test_no_right_is_given_by_a_wildcard_or_to_read_secrets(environment):
+    for role in of_kind(environment, "Role", "ClusterRole"):
+        for rule in role["rules"]:
+            told = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert "*" not in told, name_of(role)
+            assert "secrets" not in rule["resources"], name_of(role)
+            assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"]), name_of(role)
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_every_iam_role_that_is_named_is_made_by_terraform(environment):
+    code = (ROOT / "infra/terraform/modules/identity/main.tf").read_text()
+    steps = code[code.index("steps = {") : code.index("verbs = {")]
+    made = set(re.findall(r"^    ([\w-]+)\s+= \{", steps, re.MULTILINE))
+    named = {}
+    for account in of_kind(environment, "ServiceAccount"):
+        if arn := account["metadata"].get("annotations", {}).get("eks.amazonaws.com/role-arn"):
+            named[account["metadata"]["name"]] = arn
+    assert set(named) == made
+    for name, arn in named.items():
+        assert arn.endswith(f":role/ostinato-{environment}-{name}")
+
+
+def policies_of(environment, labels, direction):
+    return [
+        each
+        for each in of_kind(environment, "NetworkPolicy")
+        if direction in each["spec"]["policyTypes"] and selects(each["spec"]["podSelector"], labels)
+    ]
+
+
+@everywhere
+def test_every_pod_is_denied_everything_but_what_a_policy_of_its_own_names(environment):
+    every = {name: labels for name, labels, _ in pods(environment)} | STEP_PODS | EVENT_PODS
+    for name, labels in every.items():
+        for direction in ("Ingress", "Egress"):
+            found = policies_of(environment, labels, direction)
+            names = {each["metadata"]["name"] for each in found}
+            assert "deny-all" in names, name
+            assert names - {"deny-all", "dns"}, f"no policy speaks of {name}"
+    (deny,) = [
+        e for e in of_kind(environment, "NetworkPolicy") if e["metadata"]["name"] == "deny-all"
+    ]
+    assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@everywhere
+def test_no_policy_opens_a_door_for_everybody(environment):
+    for policy in of_kind(environment, "NetworkPolicy"):
+        for direction, peers in (("ingress", "from"), ("egress", "to")):
+            for rule in policy["spec"].get(direction) or []:
+                assert rule.get(peers), f"{name_of(policy)}: any peer"
+                assert rule.get("ports"), f"{name_of(policy)}: any port"
+                for peer in rule[peers]:
+                    assert peer.get("podSelector") != {}, name_of(policy)
+                    assert peer.get("namespaceSelector") != {}, name_of(policy)
+                    block = peer.get("ipBlock")
+                    if block and block["cidr"] == "0.0.0.0/0":
+                        # Public addresses by TLS; never the nodes' identity or the VPC.
+                        assert [port["port"] for port in rule["ports"]] == [443]
+                        assert {"169.254.0.0/16", "10.0.0.0/8"} <= set(block["except"])
+
+
+@everywhere
+def test_both_ends_of_each_connection_inside_agree(environment):
+    """What one pod may send to another of ours, that one lets in."""
+    every = {name: labels for name, labels, _ in pods(environment)} | STEP_PODS | EVENT_PODS
+    every["minio"] = {"app": "minio"}
+    for name, labels in every.items():
+        for policy in policies_of(environment, labels, "Egress"):
+            for rule in policy["spec"].get("egress") or []:
+                for peer in rule["to"]:
+                    if "podSelector" not in peer or "namespaceSelector" in peer:
+                        continue
+                    for other, theirs in every.items():
+                        if selects(peer["podSelector"], theirs):
+                            for port in rule["ports"]:
+                                assert lets_in(environment, theirs, labels, port["port"]), (
+                                    f"{name} to {other}:{port['port']}"
+                                )
+
+
+def lets_in(environment, labels, sender, port):
+    return any(
+        port in [each["port"] for each in rule["ports"]]
+        and any(
+            "namespaceSelector" not in peer and selects(peer.get("podSelector", {}), sender)
+            for peer in rule["from"]
+        )
+        for policy in policies_of(environment, labels, "Ingress")
+        for rule in policy["spec"].get("ingress") or []
+    )
+
+
+@everywhere
+def test_what_is_scraped_may_be_scraped(environment):
+    monitors = of_kind(environment, "ServiceMonitor", "PodMonitor")
+    assert len(monitors) == 3
+    for monitor in monitors:
+        selector = monitor["spec"]["selector"]
+        (labels,) = [labels for _, labels, _ in pods(environment) if selects(selector, labels)]
+        rules = [
+            rule
+            for policy in policies_of(environment, labels, "Ingress")
+            for rule in policy["spec"].get("ingress") or []
+            for peer in rule["from"]
+            if peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/name")
+            == "prometheus"
+        ]
+        assert rules, name_of(monitor)
+
+
+def test_servers_are_admitted_by_the_strictest_standard():
+    (namespace,) = of_kind("prod", "Namespace")
+    labels = namespace["metadata"]["labels"]
+    for mode in ("enforce", "audit", "warn"):
+        assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+
+
+UNITS = {"m": Decimal("0.001"), "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "G": 10**9, "": 1}
+
+
+def number(quantity) -> Decimal:
+    value, unit = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(quantity)).groups()
+    return Decimal(value) * UNITS[unit]
+
+
+def test_quantities_are_read_as_kubernetes_reads_them():
+    assert number("500m") == Decimal("0.5")
+    assert number("2Gi") > number("2G") > number("512Mi")
+
+
+@everywhere
+def test_the_quota_covers_servers_a_canary_and_a_run(environment):
+    (quota,) = of_kind(environment, "ResourceQuota")
+    hard = {key: number(value) for key, value in quota["spec"]["hard"].items()}
+    asked = {"cpu": Decimal(0), "memory": Decimal(0)}
+
+    def add(requests, times):
+        for key in asked:
+            asked[key] += number(requests[key]) * times
+
+    for each in of_kind(environment, "Deployment"):
+        for container in containers(each["spec"]["template"]["spec"]):
+            # One more while a new version is rolled out.
+            add(container["resources"]["requests"], each["spec"].get("replicas", 1) + 1)
+    for each in of_kind(environment, "InferenceService"):
+        predictor = each["spec"]["predictor"]
+        # The whole of it, and a canary as large beside it.
+        times = predictor["maxReplicas"] + predictor["minReplicas"]
+        add(predictor["model"]["resources"]["requests"], times)
+    for each in of_kind(environment, "EventBus"):
+        for key, template in each["spec"]["jetstream"].items():
+            if key.lower().endswith("containertemplate"):
+                add(template["resources"]["requests"], each["spec"]["jetstream"]["replicas"])
+    for each in of_kind(environment, "EventSource", "Sensor"):
+        add(each["spec"]["template"]["container"]["resources"]["requests"], 1)
+    largest = max(NEEDS.values(), key=lambda needs: number(needs.memory))
+    add({"cpu": largest.cpu, "memory": largest.memory}, 1)
+    assert asked["cpu"] <= hard["requests.cpu"]
+    assert asked["memory"] <= hard["requests.memory"] <= hard["limits.memory"]
+    assert largest.gpus <= hard["requests.nvidia.com/gpu"]
+    (limits,) = of_kind(environment, "LimitRange")
+    most = number(limits["spec"]["limits"][0]["max"]["memory"])
+    assert most >= number(largest.memory)
+    assert "cpu" not in limits["spec"]["limits"][0]["default"], "a CPU limit for every server"
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_images_are_named_by_digest(environment):
+    for each in of_kind(environment, "Deployment"):
+        for container in containers(each["spec"]["template"]["spec"]):
+            assert re.search(r"@sha256:[0-9a-f]{64}$", container["image"]), container["image"]
+
+
+def test_the_developers_cluster_runs_what_kind_pins():
+    versions = dict(
+        line.split("=", 1)
+        for line in (ROOT / "infra/kind/versions.env").read_text().splitlines()
+        if "=" in line
+    )
+    images = {
+        container["image"]
+        for each in of_kind("dev", "Deployment")
+        for container in containers(each["spec"]["template"]["spec"])
+    }
+    assert versions["REDIS_IMAGE"] in images
+    assert not any(image.endswith(":latest") or ":" not in image for image in images)
+
+
+def test_no_secret_is_in_git_and_each_that_is_needed_is_told_in_operations():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for environment in OVERLAYS:
+        assert not of_kind(environment, "Secret")
+        for secret, key in sorted(set(secrets_of(overlay(environment)))):
+            assert f"`{secret}`" in page, secret
+            assert f"`{key}`" in page, f"{secret}: {key}"
+    for path in Path(KUSTOMIZE).rglob("*"):
+        if path.is_file() and path.suffix in (".yaml", ".env"):
+            assert not re.search(r"AKIA[0-9A-Z]{16}|\b\d{12}\b", path.read_text()), path
+
+
+def secrets_of(value):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            told = isinstance(item, dict) and {"name", "key"} <= set(item)
+            if told and (key == "secretKeyRef" or key in ("authSecret", "accessKey", "secretKey")):
+                yield item["name"], item["key"]
+            yield from secrets_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from secrets_of(item)
