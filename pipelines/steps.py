@@ -53,6 +53,8 @@ NEEDS = {
 STEP_LABEL = "ostinato.example/step"
 """Label of a step's pods, with its name."""
 
+_USER = 65532
+
 
 def equip(task: dsl.PipelineTask, step: str) -> dsl.PipelineTask:
     """Give a task of the pipeline what `NEEDS` says its step asks for."""
@@ -60,6 +62,10 @@ def equip(task: dsl.PipelineTask, step: str) -> dsl.PipelineTask:
     task.set_display_name(step)
     # What a NetworkPolicy can tell steps apart by: all of a run's pods have one service account.
     kubernetes.add_pod_label(task, STEP_LABEL, step)
+    # KFP sets the rest of what Pod Security `restricted` asks for, but not these.
+    kubernetes.set_security_context(
+        task, run_as_user=_USER, run_as_group=_USER, run_as_non_root=True
+    )
     task.set_cpu_request(str(needs.cpu)).set_cpu_limit(str(2 * needs.cpu))
     task.set_memory_request(needs.memory).set_memory_limit(needs.memory)
     task.set_retry(needs.retries, backoff_duration="10s", backoff_factor=2.0)

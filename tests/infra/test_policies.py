@@ -47,6 +47,20 @@ def test_no_pod_runs_as_root_or_writes_where_it_shouldnt(environment):
             assert security["capabilities"] == {"drop": ["ALL"]}, name
 
 
+def test_a_runs_steps_are_no_root_either_and_say_which_step_they_are():
+    documents = list(
+        yaml.load_all((ROOT / "pipelines/compiled/training.yaml").read_text(), yaml.CSafeLoader)
+    )
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    named = set()
+    for each in executors.values():
+        security = each["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert int(security["runAsUser"]) >= 1000
+        named.add(each["podMetadata"]["labels"][STEP_LABEL])
+    assert named == set(NEEDS)
+
+
 @everywhere
 def test_what_argo_events_starts_is_restricted_too(environment):
     def sections(value):
