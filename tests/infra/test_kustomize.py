@@ -279,6 +279,57 @@ def test_argo_cd_leaves_alone_what_the_deploy_step_patches_and_only_there():
         assert all(f".{'spec.' + name}" in ignored for name in names), names
 
 
+@pytest.mark.parametrize("rollouts", ["git", "kserve"])
+def test_the_patch_of_an_application_is_one_that_argo_cd_takes(rollouts):
+    """The template's own few words are filled in here as Go would."""
+    from jsonschema import Draft202012Validator
+
+    (found,) = [each for each in argocd() if each["kind"] == "ApplicationSet"]
+    text = found["spec"]["templatePatch"].replace("{{ .prune }}", "true")
+    whole = re.sub(r"\{\{- if .*?\}\}(.*?)\{\{- end \}\}", r"\1", text, flags=re.DOTALL)
+    bare = re.sub(r"\s*\{\{- if .*?\{\{- end \}\}", "", text, flags=re.DOTALL)
+    patch = yaml.safe_load(whole if rollouts == "kserve" else bare)
+    assert "{{" not in str(patch)
+    spec = {**found["spec"]["template"]["spec"], **patch["spec"]}
+    told = schema("ApplicationSet")
+    validator = Draft202012Validator({"$ref": "#/$defs/application", "$defs": told["$defs"]})
+    assert [error.message for error in validator.iter_errors(spec)] == []
+    kinds = {each["kind"] for each in spec["ignoreDifferences"]}
+    assert ("InferenceService" in kinds) == (rollouts == "kserve")
+    assert "PersistentVolumeClaim" in kinds
+
+
+def test_what_the_deployments_start_is_what_our_programs_take(tmp_path):
+    from typer.testing import CliRunner
+
+    from feature_repo import serve
+    from feature_repo.stream import http
+    from pipelines.cli import app
+
+    found = {}
+    for each in of_kind("prod", "Deployment"):
+        (container,) = each["spec"]["template"]["spec"]["containers"]
+        found[each["metadata"]["name"]] = container["command"]
+        (port,) = [each["containerPort"] for each in container["ports"]]
+        assert container["command"][container["command"].index("--port") + 1] == str(port)
+    features = found["feature-server"]
+    assert features[:3] == ["python", "-m", serve.__name__]
+    options = serve._options(features[3:])
+    assert str(options.key).startswith("/etc/ostinato/tls/")
+    # Understood, and ended by the configuration, which isn't there: 2 would be the usage.
+    missing = str(tmp_path / "config.yaml")
+    mounted = "/etc/ostinato/config/config.yaml"
+    stream = [missing if word == mounted else word for word in found["stream"]]
+    assert stream[:3] == ["python", "-m", http.__name__]
+    assert missing in stream
+    assert http.main(stream[3:]) == 1
+    triggers = [missing if word == mounted else word for word in found["triggers"]]
+    assert triggers[0] == "ostinato"
+    told = CliRunner().invoke(app, triggers[1:])
+    assert told.exit_code != 2
+    assert "No such option" not in told.output
+
+
 def test_a_schedule_of_events_says_what_the_receiver_reads():
     """What the sensors send is what the trigger receiver takes."""
     from pipelines.triggers.cause import Kind
