@@ -33,6 +33,10 @@ class ModelConfig(Section):
     text_width: int = Field(128, ge=1)
     """Principal components of the text vectors that the model reads, at most."""
 
+    attribute_width: int = Field(0, ge=0)
+    """Most categories, and most brands, that the model reads as inputs of their own, with the
+    price's bucket; the most frequent. 0: none, and no price (the default text names them, too)."""
+
     request_time: bool = True
     """Whether the request's hour, weekday and time since the last event shape the answer
     (serving knows them; a comparison from order alone switches this off)."""

@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.features.dataset import Dataset
+from recommender.model.attributes import attribute_columns
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.model.whitening import whiten
@@ -202,11 +204,15 @@ def _start(dataset: Dataset, cut: int, config: Config) -> tuple[Examples, Unifie
         slices=config.training.popularity_slices,
         latest_window=config.training.windows == "latest",
     )
+    read_IV = whiten(dataset.text, examples.known, config.model.text_width)
+    if config.model.attribute_width:
+        told = attribute_columns(dataset.items, examples.known, config.model.attribute_width)
+        read_IV = np.concatenate([read_IV, told], axis=1)
     torch.manual_seed(config.seed)
     module = UnifiedTransformer(
         config.model,
         len(config.actions.types),
-        torch.from_numpy(whiten(dataset.text, examples.known, config.model.text_width)),
+        torch.from_numpy(read_IV),
         torch.from_numpy(examples.known),
         torch.from_numpy(examples.latest),
         repeats=config.model.repeats and not config.actions.exclude_seen,
