@@ -33,9 +33,17 @@ class ModelConfig(Section):
     text_width: int = Field(128, ge=1)
     """Principal components of the text vectors that the model reads, at most."""
 
+    attribute_width: int = Field(0, ge=0)
+    """Most categories, and most brands, that the model reads as inputs of their own, with the
+    price's bucket; the most frequent. 0: none, and no price (the default text names them, too)."""
+
     request_time: bool = True
     """Whether the request's hour, weekday and time since the last event shape the answer
     (serving knows them; a comparison from order alone switches this off)."""
+
+    event_time: bool = True
+    """Whether each event's hour, weekday and time since the one before it are read (a log that has
+    only an order switches this off, with `request_time` and `time_bias`)."""
 
     time_bias: bool = True
     """Whether attention sees the time between two events, besides how many lie between them."""
@@ -43,6 +51,13 @@ class ModelConfig(Section):
     repeats: bool = True
     """Whether items of the history get a learned bonus by recency and count, which knows what
     is bought again and again."""
+
+    logit_scale: float | None = Field(None, gt=0)
+    """What the dot product of a query and an item is multiplied by at first; then it is learned.
+    None: 1 / √width. A larger one learns ids faster, and needs many events per item."""
+
+    initial_std: float | None = Field(None, gt=0)
+    """Standard deviation of the fresh weights of the blocks; None: 0.58 / √(inputs)."""
 
     @model_validator(mode="after")
     def _heads(self) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from recommender.config.section import Section
@@ -32,6 +34,15 @@ class TrainingConfig(Section):
     tokens_per_batch: int = Field(1024, ge=64)
     """Events in one step (sequences of like length are batched together)."""
 
+    windows: Literal["all", "latest"] = "all"
+    """What is learned of a history longer than `model.history`: all of it, in windows that overlap
+    by half, or its latest window alone."""
+
+    popularity_slices: int = Field(32, ge=1)
+    """Slices of time in which popularity, the starting point of the logits, is as it was at the
+    slice's start. 1: it is that of the cut for everything that is learned, which suits a log that
+    has an order per user and no clock."""
+
     learning_rate: float = Field(3e-3, gt=0)
     """Peak learning rate of AdamW, after warm-up and before the cosine."""
 
@@ -44,6 +55,17 @@ class TrainingConfig(Section):
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
 
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients make one step of the optimiser."""
+
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay per step of a running mean of the weights, which is what is validated and kept; None:
+    the weights themselves are."""
+
+    recoveries: int = Field(3, ge=0)
+    """When a loss or gradient isn't finite, training goes back to its last checkpoint and on with
+    half the learning rate, at most this often; then it stops."""
+
     action_weight: float = Field(0.2, ge=0)
     """Weight of the next-action loss beside the next-item loss."""
 
@@ -51,11 +73,38 @@ class TrainingConfig(Section):
     """Weight of next items that are history but no success (a film rated low), beside 1 for a
     success. They are read as history and train the action head in any case."""
 
+    loss: Literal["full", "sampled", "gbce"] = "full"
+    """Of the next item. `full`: softmax over all known items, the best up to some 50,000 of them.
+    `sampled`: softmax over a set of items that stands for all, corrected for how likely each was to
+    be in it. `gbce`: binary cross-entropy against the same set, calibrated."""
+
+    negatives: int = Field(1024, ge=1)
+    """Items drawn per batch for `sampled` and `gbce`, beside the batch's own targets."""
+
+    popular_share: float = Field(0.5, ge=0, le=1)
+    """Share of the negatives that is drawn by popularity; the others are drawn evenly."""
+
+    calibration: float = Field(0.75, ge=0, le=1)
+    """How far `gbce` undoes the overconfidence of sampling: 0 not at all, 1 all of it."""
+
+    empty_share: float = Field(0.3, ge=0, le=1)
+    """Share of the contexts that are asked a second time as if nothing were known of the user. Real
+    first contexts are so few that people without history were served worse than by popularity."""
+
+    seen_in_softmax: bool = False
+    """Where seen items are never recommended again: whether a next item competes with them in
+    training all the same. Faster, and the model learns by itself not to repeat."""
+
     validation_users: int = Field(1000, ge=1)
     """At most this many users of the validation window are asked after each epoch."""
 
     checkpoint_every_steps: int = Field(200, ge=1)
     """Steps between checkpoints (one is also written after every epoch)."""
+
+    precision: Literal["fast", "float32"] = "float32"
+    """Of matrix products. `fast` lets oneDNN do them: twice as fast in batches of thousands of
+    tokens, slower in small ones, whose ever new shapes cost it more than they take; factors are
+    rounded to bfloat16 where there are units for that. `float32`: rounded nowhere."""
 
     threads: int = Field(1, ge=1)
     """CPU threads; part of what makes a run repeatable to the byte. A second one gains little at

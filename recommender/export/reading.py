@@ -74,16 +74,17 @@ class Reading(nn.Module):
             times_BT: UTC milliseconds.
         """
         inputs = self.module.inputs
-        gaps_BT = self.tables.durations(times_BT[:, 1:] - times_BT[:, :-1])
-        # How long ago the event before the first one lay is not known: bucket 0.
-        gaps_BT = torch.cat([torch.zeros_like(times_BT[:, :1]), gaps_BT], dim=1)
-        events_BTD = (
-            items_BTD
-            + inputs.action(actions_BT)
-            + inputs.gap(gaps_BT)
-            + inputs.hour(hours(times_BT))
-            + inputs.weekday(weekdays(times_BT))
-        )
+        events_BTD = items_BTD + inputs.action(actions_BT)
+        if inputs.gap is not None and inputs.hour is not None and inputs.weekday is not None:
+            gaps_BT = self.tables.durations(times_BT[:, 1:] - times_BT[:, :-1])
+            # How long ago the event before the first one lay is not known: bucket 0.
+            gaps_BT = torch.cat([torch.zeros_like(times_BT[:, :1]), gaps_BT], dim=1)
+            events_BTD = (
+                events_BTD
+                + inputs.gap(gaps_BT)
+                + inputs.hour(hours(times_BT))
+                + inputs.weekday(weekdays(times_BT))
+            )
         start_B1D = inputs.start_D.expand(times_BT.shape[0], 1, -1)
         return torch.cat([start_B1D, events_BTD], dim=1)
 

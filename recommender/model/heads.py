@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recommender.model.blocks import DISTANCES, FeedForward, distance_buckets
 from recommender.model.inputs import RequestInputs
-from recommender.model.layers import looked_up
+from recommender.model.layers import RMSNorm, looked_up
 from recommender.model.times import BUCKETS, duration_buckets
 
 _COUNTS = 16
@@ -102,7 +102,7 @@ class RequestHead(nn.Module):
         super().__init__()
         self.inputs = RequestInputs(width) if request_time else None
         self.feed = FeedForward(width, dropout)
-        self.norm = nn.RMSNorm(width)
+        self.norm = RMSNorm(width)
 
     def forward(self, state_CD: Tensor, times_BT: Tensor, contexts: Contexts) -> Tensor:
         """Return the queries, (C, D)."""

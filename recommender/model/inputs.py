@@ -58,15 +58,16 @@ class EventInputs(nn.Module):
     Args:
         actions: number of event types.
         width: D.
+        time: whether when it happened is known.
     """
 
-    def __init__(self, actions: int, width: int) -> None:
+    def __init__(self, actions: int, width: int, *, time: bool) -> None:
         super().__init__()
         self.start_D = nn.Parameter(torch.randn(width) * _SMALL)
         self.action = _embedding(actions + 1, width)
-        self.gap = _embedding(BUCKETS, width)
-        self.hour = _embedding(HOURS, width)
-        self.weekday = _embedding(WEEKDAYS, width)
+        self.gap = _embedding(BUCKETS, width) if time else None
+        self.hour = _embedding(HOURS, width) if time else None
+        self.weekday = _embedding(WEEKDAYS, width) if time else None
 
     def forward(self, items_ID: Tensor, histories: Padded) -> Tensor:
         """Return the inputs of the first block, the learned start token first, (B, S, D).
@@ -75,15 +76,18 @@ class EventInputs(nn.Module):
             items_ID: the item vectors.
             histories: B of them.
         """
-        # How long ago the event before the first one lay is not known: bucket 0.
-        gaps_BT = nn.functional.pad(duration_buckets(histories.times.diff(dim=1)), (1, 0))
-        events_BTD = (
-            nn.functional.embedding(histories.items, items_ID)
-            + self.action(histories.actions)
-            + self.gap(gaps_BT[:, : histories.events])
-            + self.hour(hours(histories.times))
-            + self.weekday(weekdays(histories.times))
+        events_BTD = nn.functional.embedding(histories.items, items_ID) + self.action(
+            histories.actions
         )
+        if self.gap is not None and self.hour is not None and self.weekday is not None:
+            # How long ago the event before the first one lay is not known: bucket 0.
+            gaps_BT = nn.functional.pad(duration_buckets(histories.times.diff(dim=1)), (1, 0))
+            events_BTD = (
+                events_BTD
+                + self.gap(gaps_BT[:, : histories.events])
+                + self.hour(hours(histories.times))
+                + self.weekday(weekdays(histories.times))
+            )
         start_B1D = self.start_D.expand(len(histories), 1, -1)
         return torch.cat([start_B1D, events_BTD], dim=1)
 

@@ -45,17 +45,21 @@ class UnifiedTransformer(nn.Module):
         width = config.width
         self.config = config
         self.tower = ItemTower(text_IV, known_I, width, config.id_dropout)
-        self.inputs = EventInputs(actions, width)
+        self.inputs = EventInputs(actions, width, time=config.event_time)
         self.drop = Dropout(config.dropout)
         self.bias = RelativeBias(config.heads, time_bias=config.time_bias)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.dropout) for _ in range(config.layers)
         )
         self.request = RequestHead(width, config.dropout, request_time=config.request_time)
-        self.log_scale = nn.Parameter(torch.tensor(width**-0.5).log())
+        self.log_scale = nn.Parameter(torch.tensor(config.logit_scale or width**-0.5).log())
         self.popularity = Popularity(popularity_IF, known_I)
         self.repeats = Repeats(width, time=config.request_time) if repeats else None
         self.action = ActionHead(actions, width)
+        if config.initial_std is not None:
+            for part in (*self.blocks.modules(), *self.request.feed.modules()):
+                if isinstance(part, nn.Linear):
+                    nn.init.normal_(part.weight, std=config.initial_std)
 
     def item_vectors(self) -> Tensor:
         """Return the vectors of the catalogue, (I, D)."""

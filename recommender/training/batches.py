@@ -6,7 +6,7 @@ M action targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -96,6 +96,37 @@ class Batch:
             action=tensor(examples.action[action_rows]) - 1,
             tokens=int(lengths.sum()),
         )
+
+
+def with_empty(batch: Batch, chosen_K: Tensor) -> Batch:
+    """Return a batch that asks some of its contexts again, as if there were no history.
+
+    Args:
+        batch: of windows.
+        chosen_K: which of the contexts that have item targets, (K,) bool.
+    """
+    chosen = chosen_K.nonzero()[:, 0]
+    again = batch.asked[chosen]
+    contexts, targets = batch.contexts, batch.targets
+    place_K = torch.full_like(batch.asked, -1)
+    place_K[chosen] = torch.arange(len(chosen)) + len(batch.asked)
+    context_N = place_K[targets.context]
+    copied = context_N >= 0
+    return replace(
+        batch,
+        contexts=Contexts(
+            torch.cat([contexts.row, contexts.row[again]]),
+            torch.cat([contexts.position, torch.zeros_like(again)]),
+            torch.cat([contexts.now, contexts.now[again]]),
+        ),
+        asked=torch.cat([batch.asked, torch.arange(len(again)) + len(contexts)]),
+        slice=torch.cat([batch.slice, batch.slice[chosen]]),
+        targets=Targets(
+            torch.cat([targets.context, context_N[copied]]),
+            torch.cat([targets.item, targets.item[copied]]),
+            torch.cat([targets.weight, targets.weight[copied]]),
+        ),
+    )
 
 
 def _ranges(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:

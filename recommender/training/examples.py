@@ -23,7 +23,6 @@ from recommender.features.cases import cases
 from recommender.features.sequences import EventLog, Ints
 from recommender.training.popularity import log_popularity
 
-SLICES = 32
 MEMORIES = (None, 0.1, 0.01)
 
 
@@ -78,6 +77,9 @@ class Examples:
         actions: ActionsConfig,
         limit: int,
         other: float,
+        *,
+        slices: int = 32,
+        latest_window: bool = False,
     ) -> Examples:
         """Make the examples of everything before a cut.
 
@@ -88,6 +90,8 @@ class Examples:
             actions: which types make history, and whether items are taken repeatedly.
             limit: most events of a window.
             other: weight of item targets that are history, but no success.
+            slices: of time, for popularity; with 1 it is that of the cut throughout.
+            latest_window: whether only the latest window of each history is learned from.
 
         Raises:
             TrainingError: before the cut there is no history, or nothing to recommend.
@@ -99,6 +103,15 @@ class Examples:
                 f"no event of the types {', '.join(actions.histories)} lies before the cut",
                 "check actions.history and the shares in split",
             )
+        successes = history.of_types(actions.successes, actions)
+        known_I = np.bincount(history.items, minlength=items) > 0
+        moments = _slices(history.times, slices)
+        popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
+        longer_U = np.zeros(len(past.users), bool)
+        if latest_window:
+            longer_U = np.diff(history.offsets) > limit
+            past = _latest(past, history, limit)
+            history = past.of_types(actions.histories, actions)
         new_E = np.ones(len(past), bool)
         new_E[1:] = (np.diff(past.user_of_event) != 0) | (np.diff(past.times) != 0)
         context_E = np.cumsum(new_E) - 1
@@ -107,6 +120,10 @@ class Examples:
             history, past.user_of_event[new_E], now_C, limit
         )
         targets, weight = _item_targets(past, context_E, items, actions, other)
+        # Where a history goes on before its latest window, nobody's was empty at the first event.
+        unknown_C = longer_U[past.user_of_event[new_E]] & (position_C == 0)
+        told = ~unknown_C[context_E[targets]]
+        targets, weight = targets[told], weight[told]
         if not len(targets):
             raise TrainingError(
                 f"none of {len(history)} history events before the cut can be learned to recommend",
@@ -114,7 +131,7 @@ class Examples:
                 "the other types weight by training.other_weight",
             )
         successes = history.of_types(actions.successes, actions)
-        moments = _slices(history.times)
+        moments = _slices(history.times, slices)
         popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
         contexts = np.arange(len(now_C) + 1)
         # The action head learns what serving asks it: how far a person goes with an item that is
@@ -129,18 +146,33 @@ class Examples:
             context_offsets=context_offsets,
             position=position_C,
             now=now_C,
-            slice=np.searchsorted(moments, now_C, side="right").clip(min=1) - 1,
+            slice=np.searchsorted(moments[1:], now_C, side="right"),
             item_offsets=np.searchsorted(context_E[targets], contexts),
             item=past.items[targets],
             weight=weight,
             action_offsets=np.searchsorted(case_context[by_context], contexts),
             action_item=past.items[judged.rows][by_context],
             action=judged.reached[by_context].astype(np.int8),
-            popularity=popularity[:-1],
+            popularity=popularity[:-1] if slices > 1 else popularity[-1:],
             latest=popularity[-1],
-            known=np.bincount(history.items, minlength=items) > 0,
+            known=known_I,
             exclude_seen=actions.exclude_seen,
         )
+
+
+def _latest(past: EventLog, history: EventLog, limit: int) -> EventLog:
+    """Return the events from each user's `limit`-th last history event on.
+
+    Args:
+        past: events of all types.
+        history: those that make history.
+        limit: history events of a user that are kept.
+    """
+    counts_U = np.diff(history.offsets)
+    first_U = history.offsets[1:] - np.minimum(counts_U, limit)
+    since_U = np.full(len(counts_U), np.iinfo(np.int64).min)
+    since_U[counts_U > limit] = history.times[first_U[counts_U > limit]]
+    return past.where(past.times >= since_U[past.user_of_event])
 
 
 def _windows(history: EventLog, user_C: Ints, now_C: Ints, limit: int) -> tuple[Ints, Ints, Ints]:
@@ -205,7 +237,7 @@ def _first_time(past: EventLog, taking_E: NDArray[np.bool_], items: int) -> NDAr
     return first_E
 
 
-def _slices(times: Ints) -> Ints:
+def _slices(times: Ints, slices: int) -> Ints:
     """Return the moments at which slices of about equally many events begin, (X,)."""
     ordered = np.sort(times)
-    return np.unique(ordered[(np.arange(SLICES) * len(ordered)) // SLICES])
+    return np.unique(ordered[(np.arange(slices) * len(ordered)) // slices])

@@ -48,6 +48,9 @@ def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
     if log.exposures is not None:
         digest.update(log.exposures.positions.tobytes())
     digest.update("\n".join(dataset.catalogue.ids).encode())
+    if config.model.attribute_width:
+        told = dataset.items.select(["categories", "brand", "price"]).to_pylist()
+        digest.update(json.dumps(told).encode())
     digest.update(code_version().encode())
     return digest.hexdigest()[:16]
 

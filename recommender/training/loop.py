@@ -1,21 +1,20 @@
 """The loop: epochs of steps, validation after each, checkpoints, and an exact continuation.
 
-Everything that decides the next step lies in `_Run`: weights, optimiser moments, the random state,
-the place in the data, and the best so far. A checkpoint is that, so a run that was killed goes on
-to the same bytes.
+What decides the next step lies in `state.Run`. A loss or gradient that is not finite sends the run
+back to its last checkpoint with half the learning rate, so often and no oftener.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recommender.config.training import TrainingConfig
 from recommender.errors import TrainingError
@@ -24,80 +23,20 @@ from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.progress import Progress
 from recommender.training.batches import Batch, plan
-from recommender.training.checkpoint import Checkpoint, Checkpoints
-from recommender.training.examples import Examples
+from recommender.training.checkpoint import Checkpoints
 from recommender.training.objective import Objective
-from recommender.training.validation import Validation
+from recommender.training.state import (
+    Epoch,
+    Phase,
+    Position,
+    Run,
+    go_back,
+    optimizer_of,
+    resume,
+    save,
+)
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of the curve.
-
-    Attributes:
-        phase: "search" or "refit".
-        epoch: from 1.
-        item_loss: mean over batches of the next-item cross-entropy, nats per target.
-        action_loss: mean over batches of the next-action cross-entropy, nats per event.
-        ndcg: validation NDCG@10; None where nothing was validated.
-        learning_rate: at the end of the epoch.
-        seconds: of training, without validation.
-        events: in the training windows, without padding.
-    """
-
-    phase: str
-    epoch: int
-    item_loss: float
-    action_loss: float
-    ndcg: float | None
-    learning_rate: float
-    seconds: float
-    events: int
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run is. The sums are over the epoch so far."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    item_sum: float = 0.0
-    action_sum: float = 0.0
-    seconds: float = 0.0
-    events: int = 0
-    best: float = 0.0
-    best_epoch: int = 0
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One training from the first weights to the last.
-
-    Attributes:
-        name: "search" or "refit".
-        examples: what is learned from.
-        validation: the requests after each epoch; None or empty: all epochs are run.
-        epochs: the cosine ends here.
-        seed: of the order of the data and of dropout.
-        before: the curve of the phase before this one.
-    """
-
-    name: str
-    examples: Examples
-    validation: Validation | None
-    epochs: int
-    seed: int
-    before: tuple[Epoch, ...] = ()
-
-
-@dataclass
-class _Run:
-    module: UnifiedTransformer
-    optimizer: torch.optim.Optimizer
-    position: Position = field(default_factory=Position)
-    curve: list[Epoch] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
+logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -124,30 +63,44 @@ def fit(
         the best epoch (from 1; the last where nothing was validated) and the curve.
 
     Raises:
-        TrainingError: a loss or gradient is not finite.
+        TrainingError: a loss or gradient is not finite, after `config.recoveries` attempts.
     """
     torch.manual_seed(phase.seed)
-    run = _Run(module, _optimizer(module, config), curve=list(phase.before))
-    _resume(run, phase, checkpoints)
-    objective = Objective(phase.examples, config.action_weight)
+    run = Run(module, optimizer_of(module, config), curve=list(phase.before))
+    fresh = {name: value.clone() for name, value in module.state_dict().items()}
+    resume(run, phase, checkpoints)
+    objective = Objective(phase.examples, config)
     batches = plan(phase.examples, config.tokens_per_batch, phase.seed, run.position.epoch)
-    progress = Progress(label, phase.epochs * len(batches))
+    progress = Progress(label, phase.epochs * -(-len(batches) // config.accumulate))
     progress.advance(run.position.step)
     while not _finished(run.position, phase, config):
         epoch = run.position.epoch
         batches = plan(phase.examples, config.tokens_per_batch, phase.seed, epoch)
         while run.position.batch < len(batches):
-            _step(run, phase, config, objective, batches)
+            fault = _step(run, phase, config, objective, batches)
+            if fault is not None:
+                if run.position.halvings >= config.recoveries:
+                    raise fault
+                go_back(run, phase, checkpoints, fresh)
+                logger.warning(
+                    "%s; going on from step %d with half the learning rate (%d of %d times)",
+                    fault,
+                    run.position.step,
+                    run.position.halvings,
+                    config.recoveries,
+                )
+                break
             progress.advance(1, _note(run))
             step = run.position.step
             if step % config.checkpoint_every_steps == 0 and run.position.batch < len(batches):
-                _save(run, phase, checkpoints)
+                save(run, phase, checkpoints)
             if on_step is not None:
                 on_step(step)
+        if run.position.epoch != epoch or run.position.batch < len(batches):
+            continue
         _end_epoch(run, phase, config, catalogue)
-        _save(run, phase, checkpoints)
-    if run.best:
-        module.load_state_dict(run.best)
+        save(run, phase, checkpoints)
+    module.load_state_dict(run.best or run.kept())
     if progress.total and progress.done < progress.total:
         progress.advance(progress.total - progress.done, _note(run))
     return run.position.best_epoch or run.position.epoch, run.curve
@@ -159,49 +112,63 @@ def _finished(position: Position, phase: Phase, config: TrainingConfig) -> bool:
 
 
 def _step(
-    run: _Run, phase: Phase, config: TrainingConfig, objective: Objective, batches: list[Ints]
-) -> None:
-    """Take one step of the optimiser."""
+    run: Run, phase: Phase, config: TrainingConfig, objective: Objective, batches: list[Ints]
+) -> TrainingError | None:
+    """Take one step of the optimiser; return what forbids it, if anything does."""
     started = time.perf_counter()
     at = run.position
     share = (at.epoch + at.batch / len(batches)) / phase.epochs
-    rate = learning_rate(config, at.step, share)
+    rate = learning_rate(config, at.step, share) * 0.5**at.halvings
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.module.train()
-    batch = Batch.of(phase.examples, batches[at.batch])
-    item_loss, action_loss = objective(run.module, batch)
     run.optimizer.zero_grad()
-    loss = item_loss + config.action_weight * action_loss
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(run.module.parameters(), config.clip)
-    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-        raise TrainingError(
-            f"{phase.name}: the loss is {loss.item():.4g} (next item {item_loss.item():.4g}, next "
-            f"action {action_loss.item():.4g}) and the gradient's norm {norm.item():.4g} at step "
-            f"{at.step + 1}, epoch {at.epoch + 1}, batch {at.batch + 1} of {len(batches)} "
-            f"(fingerprint {_fingerprint(batch)}, {batch.tokens} events)",
-            f"lower training.learning_rate (it is {config.learning_rate:g}) or training.clip and "
-            "run again; with other settings, training starts anew",
-        )
+    taken = batches[at.batch : at.batch + config.accumulate]
+    item_sum, action_sum, events = 0.0, 0.0, 0
+    for place, windows in enumerate(taken):
+        batch = Batch.of(phase.examples, windows)
+        item_loss, action_loss = objective(run.module, batch)
+        loss = (item_loss + config.action_weight * action_loss) / len(taken)
+        loss.backward()  # type: ignore[no-untyped-call]
+        item_sum += item_loss.item()
+        action_sum += action_loss.item()
+        events += batch.tokens
+        if place == len(taken) - 1:
+            norm = torch.nn.utils.clip_grad_norm_(run.module.parameters(), config.clip).item()
+        if not math.isfinite(loss.item()) or (place == len(taken) - 1 and not math.isfinite(norm)):
+            return TrainingError(
+                f"{phase.name}: the loss is {loss.item() * len(taken):.4g} (next item "
+                f"{item_loss.item():.4g}, next action {action_loss.item():.4g}), or the gradient "
+                f"is not finite, at step {at.step + 1}, epoch {at.epoch + 1}, batch "
+                f"{at.batch + place + 1} of {len(batches)} (fingerprint {_fingerprint(batch)}, "
+                f"{batch.tokens} events)",
+                f"lower training.learning_rate (it is {config.learning_rate:g}) or training.clip "
+                "and run again; with other settings, training starts anew",
+            )
     run.optimizer.step()
+    run.average(config.ema)
     run.position = replace(
         at,
-        batch=at.batch + 1,
+        batch=at.batch + len(taken),
         step=at.step + 1,
-        item_sum=at.item_sum + item_loss.item(),
-        action_sum=at.action_sum + action_loss.item(),
+        item_sum=at.item_sum + item_sum,
+        action_sum=at.action_sum + action_sum,
         seconds=at.seconds + time.perf_counter() - started,
-        events=at.events + batch.tokens,
+        events=at.events + events,
     )
+    return None
 
 
-def _end_epoch(run: _Run, phase: Phase, config: TrainingConfig, catalogue: Catalogue) -> None:
+def _end_epoch(run: Run, phase: Phase, config: TrainingConfig, catalogue: Catalogue) -> None:
     """Validate, and remember the latest epoch that is as good as the best."""
     at = run.position
     ndcg = None
+    answers = run.kept() if phase.validation else {}
     if phase.validation:
+        learning = {name: value.clone() for name, value in run.module.state_dict().items()}
+        run.module.load_state_dict(answers)
         ndcg = phase.validation.ndcg(TransformerScorer(run.module, catalogue))
+        run.module.load_state_dict(learning)
     run.curve.append(
         Epoch(
             phase.name,
@@ -214,10 +181,17 @@ def _end_epoch(run: _Run, phase: Phase, config: TrainingConfig, catalogue: Catal
             at.events,
         )
     )
-    following = Position(at.epoch + 1, 0, at.step, best=at.best, best_epoch=at.best_epoch)
+    following = Position(
+        at.epoch + 1,
+        0,
+        at.step,
+        best=at.best,
+        best_epoch=at.best_epoch,
+        halvings=at.halvings,
+    )
     if ndcg is not None and ndcg >= at.best * (1 - config.tie):
         following = replace(following, best=max(at.best, ndcg), best_epoch=at.epoch + 1)
-        run.best = {name: value.clone() for name, value in run.module.state_dict().items()}
+        run.best = answers
     run.position = following
 
 
@@ -233,60 +207,7 @@ def learning_rate(config: TrainingConfig, step: int, share: float) -> float:
     return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _optimizer(module: UnifiedTransformer, config: TrainingConfig) -> torch.optim.Optimizer:
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
-
-
-def _save(run: _Run, phase: Phase, checkpoints: Checkpoints) -> None:
-    tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
-    for name, parameter in run.module.named_parameters():
-        tensors[f"weights/{name}"] = parameter.detach().clone()
-        for moment, value in run.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer/{name}/{moment}"] = value.clone()
-    for name, value in run.best.items():
-        tensors[f"best/{name}"] = value
-    values = {
-        "phase": phase.name,
-        "epochs": phase.epochs,
-        "position": asdict(run.position),
-        "curve": [asdict(epoch) for epoch in run.curve],
-    }
-    checkpoints.save(Checkpoint(values, tensors))
-
-
-def _resume(run: _Run, phase: Phase, checkpoints: Checkpoints) -> None:
-    """Take up the latest good checkpoint of this phase, if there is one."""
-    found = checkpoints.latest()
-    if found is None or found.values.get("phase") != phase.name:
-        return
-    run.position = Position(**found.values["position"])
-    run.curve = [Epoch(**epoch) for epoch in found.values["curve"]]
-    state = run.module.state_dict()
-    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "best": {}}
-    for name, value in found.tensors.items():
-        kind, _, rest = name.partition("/")
-        if rest:
-            parts[kind][rest] = value
-    run.module.load_state_dict(state | parts["weights"])
-    run.best = parts["best"]
-    for name, parameter in run.module.named_parameters():
-        moments = {
-            moment: parts["optimizer"][f"{name}/{moment}"]
-            for moment in ("step", "exp_avg", "exp_avg_sq")
-            if f"{name}/{moment}" in parts["optimizer"]
-        }
-        if moments:
-            run.optimizer.state[parameter] = moments
-    torch.set_rng_state(found.tensors["random"])
-
-
-def _note(run: _Run) -> str:
+def _note(run: Run) -> str:
     at = run.position
     loss = at.item_sum / at.batch if at.batch else run.curve[-1].item_loss
     last = run.curve[-1].ndcg if run.curve else None

@@ -92,7 +92,9 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         grad_query, grad_items = torch.empty_like(query_CD), torch.zeros_like(items_ID)
         grad_base, grad_value = torch.zeros_like(base_XI), torch.zeros_like(value_P)
         loss = query_CD.new_zeros((), dtype=torch.float64)
-        step = max(1, budget // items)
+        step = min(max(1, budget // items), max(1, contexts))
+        # One block for all chunks: a fresh one would be cleared by the system page by page.
+        held = query_CD.new_empty(step, items)
         starts = torch.arange(0, contexts + step, step)
         pair_at = torch.searchsorted(adjustments.context, starts).tolist()
         target_at = torch.searchsorted(targets.context, starts).tolist()
@@ -103,24 +105,28 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             pair = (adjustments.context[pairs] - start) * items + adjustments.item[pairs]
             target = (targets.context[wanted] - start) * items + targets.item[wanted]
 
-            logits = base_XI.index_select(0, base_of_C[rows])
-            logits.addmm_(query_CD[rows], items_ID.T)
+            logits = held[: rows.stop - start]
+            if len(base_XI) == 1:
+                torch.addmm(base_XI[0], query_CD[rows], items_ID.T, out=logits)
+            else:
+                torch.index_select(base_XI, 0, base_of_C[rows], out=logits)
+                logits.addmm_(query_CD[rows], items_ID.T)
             flat = logits.view(-1)
             flat[pair] = flat[pair] + value_P[pairs]
-            highest = logits.amax(dim=1, keepdim=True)
-            at_target = flat[target]
-            exps = logits.sub_(highest).exp_()
-            total = exps.sum(dim=1, keepdim=True)
-            log_total_C = (total.log() + highest)[:, 0]
-            loss += (weight_C[rows] * log_total_C).sum(dtype=torch.float64)
-            loss -= (targets.weight[wanted] * at_target).sum(dtype=torch.float64)
+            torch.softmax(logits, dim=1, out=logits)
+            # What is less likely than any number is told as the least one; its gradient is right.
+            log_likelihood = flat[target].clamp(min=torch.finfo(logits.dtype).tiny).log()
+            loss -= (targets.weight[wanted] * log_likelihood).sum(dtype=torch.float64)
 
             # d loss / d logits = weight × softmax - the targets' weights, in place.
-            grad = exps.mul_(weight_C[rows, None] / total)
+            grad = logits.mul_(weight_C[rows, None])
             flat[target] = flat[target] - targets.weight[wanted]
-            grad_query[rows] = grad @ items_ID
+            torch.mm(grad, items_ID, out=grad_query[rows])
             grad_items.addmm_(grad.T, query_CD[rows])
-            grad_base.index_add_(0, base_of_C[rows], grad)
+            if len(base_XI) == 1:
+                grad_base[0] += grad.sum(dim=0)
+            else:
+                grad_base.index_add_(0, base_of_C[rows], grad)
             grad_value[pairs] = flat[pair]
         ctx.save_for_backward(grad_query, grad_items, grad_base, grad_value)
         return loss.to(query_CD.dtype)

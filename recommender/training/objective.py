@@ -6,15 +6,20 @@ targets, P (context, item) pairs, X slices of time, F popularity features.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recommender.model.heads import Pairs
+from recommender.config.training import TrainingConfig
+from recommender.model.heads import Contexts, Pairs
 from recommender.model.transformer import UnifiedTransformer
-from recommender.training.batches import Batch
+from recommender.training.batches import Batch, with_empty
 from recommender.training.examples import Examples
-from recommender.training.losses import Adjustments, Targets, catalogue_cross_entropy
+from recommender.training.generalised_bce import generalised_bce
+from recommender.training.losses import Adjustments, catalogue_cross_entropy
+from recommender.training.negatives import Negatives
 
 _LOGITS_AT_ONCE = 2**20
 
@@ -27,25 +32,34 @@ class Objective:
 
     Args:
         examples: what the batches are cut from.
-        action_weight: of the action loss; with 0 it is not computed.
+        config: the losses, and what they weigh.
     """
 
-    def __init__(self, examples: Examples, action_weight: float) -> None:
-        self.exclude_seen = examples.exclude_seen
-        self.action_weight = action_weight
+    def __init__(self, examples: Examples, config: TrainingConfig) -> None:
+        self.config = config
+        self.exclude_seen = examples.exclude_seen and not config.seen_in_softmax
         self.known_N = torch.from_numpy(np.flatnonzero(examples.known))
+        self.all_known = bool(examples.known.all())
         self.column_I = torch.zeros(len(examples.known), dtype=torch.int64)
         self.column_I[self.known_N] = torch.arange(len(self.known_N))
         self.popularity_XNF = torch.from_numpy(
             np.ascontiguousarray(examples.popularity[:, examples.known])
         )
+        self.negatives = None
+        if config.loss != "full":
+            counts_I = np.bincount(examples.item, minlength=len(examples.known))
+            self.negatives = Negatives(
+                torch.from_numpy(counts_I[examples.known]), config.negatives, config.popular_share
+            )
 
     def __call__(self, module: UnifiedTransformer, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the mean next-item and next-action cross-entropy, nats."""
+        if self.config.empty_share:
+            batch = with_empty(batch, torch.rand(len(batch.asked)) < self.config.empty_share)
         items_ID = module.item_vectors()
         query_CD = module.queries(items_ID, batch.histories, batch.contexts)
         item_loss = self._item_loss(module, batch, items_ID, query_CD)
-        if not self.action_weight:
+        if not self.config.action_weight:
             return item_loss, torch.zeros(())
         logits_MA = module.action(query_CD[batch.action_context], items_ID[batch.action_item])
         return item_loss, nn.functional.cross_entropy(logits_MA, batch.action)
@@ -57,20 +71,72 @@ class Objective:
             return query_CD.sum() * 0
         contexts = batch.contexts.of(batch.asked)
         query_KD = query_CD[batch.asked]
-        pairs = Pairs.of(batch.histories.items, contexts)
-        if self.exclude_seen:
-            value_P = torch.full((len(pairs.item),), float("-inf"))
-        elif module.repeats is not None:
-            value_P = module.repeats(pairs, contexts, batch.histories.times, query_KD, items_ID)
+        adjustments = self._adjustments(module, batch, contexts, query_KD, items_ID)
+        targets = replace(batch.targets, item=self.column_I[batch.targets.item])
+        rows_S, popularity_XSF, rarity_S = self.known_N, self.popularity_XNF, None
+        if self.negatives is not None:
+            columns_S, inside_S = self.negatives.draw(targets.item)
+            rows_S, popularity_XSF = rows_S[columns_S], popularity_XSF[:, columns_S]
+            adjustments = _within(adjustments, columns_S)
+            targets = replace(targets, item=torch.searchsorted(columns_S, targets.item))
+            rarity_S = -inside_S
+        query_KD = module.scaled(query_KD)
+        whole = self.negatives is None and self.all_known
+        items_SD = items_ID if whole else items_ID[rows_S]
+        base_XS = module.popularity(popularity_XSF, rows_S)
+        if self.config.loss == "gbce":
+            logits_KS = _adjusted(
+                torch.addmm(base_XS[batch.slice], query_KD, items_SD.T), adjustments
+            )
+            known = len(self.known_N)
+            total = generalised_bce(logits_KS, targets, known, self.config.calibration)
         else:
-            value_P = torch.zeros(len(pairs.item))
-        total = catalogue_cross_entropy(
-            module.scaled(query_KD),
-            items_ID[self.known_N],
-            module.popularity(self.popularity_XNF, self.known_N),
-            batch.slice,
-            Adjustments(pairs.context, self.column_I[pairs.item], value_P),
-            Targets(batch.targets.context, self.column_I[batch.targets.item], batch.targets.weight),
-            _LOGITS_AT_ONCE,
-        )
+            if rarity_S is not None:
+                # What is seldom in the set stands for others like it; a target was sure to be.
+                base_XS = base_XS + rarity_S
+                sure = Adjustments(targets.context, targets.item, -rarity_S[targets.item])
+                adjustments = _joined(adjustments, sure, len(rows_S))
+            total = catalogue_cross_entropy(
+                query_KD, items_SD, base_XS, batch.slice, adjustments, targets, _LOGITS_AT_ONCE
+            )
         return total / batch.targets.weight.sum()
+
+    def _adjustments(
+        self,
+        module: UnifiedTransformer,
+        batch: Batch,
+        contexts: Contexts,
+        query_KD: Tensor,
+        items_ID: Tensor,
+    ) -> Adjustments:
+        """Return what the history of each context does to the logits of its items."""
+        if not self.exclude_seen and module.repeats is None:
+            nothing = torch.zeros(0, dtype=torch.int64)
+            return Adjustments(nothing, nothing, query_KD.new_zeros(0))
+        pairs = Pairs.of(batch.histories.items, contexts)
+        if self.exclude_seen or module.repeats is None:
+            value_P = torch.full((len(pairs.item),), float("-inf"))
+        else:
+            value_P = module.repeats(pairs, contexts, batch.histories.times, query_KD, items_ID)
+        return Adjustments(pairs.context, self.column_I[pairs.item], value_P)
+
+
+def _within(adjustments: Adjustments, columns_S: Tensor) -> Adjustments:
+    """Return those of items in a set, with places in the set for columns."""
+    place = torch.searchsorted(columns_S, adjustments.item).clamp(max=len(columns_S) - 1)
+    inside = columns_S[place] == adjustments.item
+    return Adjustments(adjustments.context[inside], place[inside], adjustments.value[inside])
+
+
+def _joined(one: Adjustments, other: Adjustments, items: int) -> Adjustments:
+    """Return both; where they name the same logit, their sum."""
+    cells = torch.cat([one.context * items + one.item, other.context * items + other.item])
+    distinct, place = torch.unique(cells, return_inverse=True)
+    values = torch.cat([one.value, other.value])
+    summed = values.new_zeros(len(distinct)).index_add(0, place, values)
+    return Adjustments(distinct // items, distinct % items, summed)
+
+
+def _adjusted(logits_KS: Tensor, adjustments: Adjustments) -> Tensor:
+    cells = (adjustments.context, adjustments.item)
+    return logits_KS.index_put(cells, adjustments.value, accumulate=True)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.features.dataset import Dataset
+from recommender.model.attributes import attribute_columns
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.model.whitening import whiten
 from recommender.split import Fold
 from recommender.training.checkpoint import Checkpoints
+from recommender.training.cpu import fast_products, keep_memory
 from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
-from recommender.training.loop import Epoch, Phase, fit
+from recommender.training.loop import fit
+from recommender.training.state import Epoch, Phase
 from recommender.training.validation import Validation
 
 
@@ -78,13 +82,54 @@ def train(
     Raises:
         TrainingError: too little data, or a loss that is not finite.
     """
-    with deterministic(config.training.threads):
+    keep_memory()
+    with deterministic(config.training.threads), precision(config.training.precision):
         return _train(dataset, fold, config, label, on_step)
 
 
 def forget(dataset: Dataset, fold: Fold, config: Config) -> None:
     """Remove the checkpoints of a training whose model is safe elsewhere."""
     _checkpoints(dataset, fold, config).clear()
+
+
+def train_once(
+    dataset: Dataset,
+    validation: Validation | None,
+    config: Config,
+    label: str,
+    on_step: Callable[[int], None] | None = None,
+) -> Trained:
+    """Train on the whole log of a data set, without looking for a number of epochs.
+
+    Args:
+        dataset: log, catalogue, text vectors.
+        validation: requests after each epoch, the best of which is kept; None: the last is.
+        config: the whole tree.
+        label: for the progress display.
+        on_step: called with the number of every finished step.
+
+    Raises:
+        TrainingError: too little data, or a loss that is not finite.
+    """
+    end = int(dataset.log.times.max(initial=0)) + 1
+    whole = Fold(0, end, end)
+    checkpoints = _checkpoints(dataset, whole, config)
+    keep_memory()
+    with deterministic(config.training.threads), precision(config.training.precision):
+        examples, module = _start(dataset, end, config)
+        phase = Phase("search", examples, validation, config.training.epochs, config.seed)
+        best_epoch, curve = fit(
+            phase, module, dataset.catalogue, config.training, checkpoints, label, on_step
+        )
+    return _trained(
+        module,
+        dataset,
+        config,
+        curve,
+        best_epoch,
+        validation.users if validation else 0,
+        checkpoints,
+    )
 
 
 def _train(
@@ -124,12 +169,24 @@ def _train(
         _, curve = fit(
             phase, module, dataset.catalogue, settings, checkpoints, f"{label}: refit", on_step
         )
+    return _trained(module, dataset, config, curve, best_epoch, validation.users, checkpoints)
+
+
+def _trained(
+    module: UnifiedTransformer,
+    dataset: Dataset,
+    config: Config,
+    curve: Sequence[Epoch],
+    best_epoch: int,
+    users: int,
+    checkpoints: Checkpoints,
+) -> Trained:
     scorer = TransformerScorer(module, dataset.catalogue)
     return Trained(
         Model(scorer, dataset.titles, config.actions, config.model.history),
         tuple(curve),
         best_epoch,
-        validation.users,
+        users,
         sum(parameter.numel() for parameter in module.parameters()),
         checkpoints.fingerprint,
     )
@@ -144,12 +201,18 @@ def _start(dataset: Dataset, cut: int, config: Config) -> tuple[Examples, Unifie
         config.actions,
         config.model.history,
         config.training.other_weight,
+        slices=config.training.popularity_slices,
+        latest_window=config.training.windows == "latest",
     )
+    read_IV = whiten(dataset.text, examples.known, config.model.text_width)
+    if config.model.attribute_width:
+        told = attribute_columns(dataset.items, examples.known, config.model.attribute_width)
+        read_IV = np.concatenate([read_IV, told], axis=1)
     torch.manual_seed(config.seed)
     module = UnifiedTransformer(
         config.model,
         len(config.actions.types),
-        torch.from_numpy(whiten(dataset.text, examples.known, config.model.text_width)),
+        torch.from_numpy(read_IV),
         torch.from_numpy(examples.known),
         torch.from_numpy(examples.latest),
         repeats=config.model.repeats and not config.actions.exclude_seen,
@@ -160,6 +223,15 @@ def _start(dataset: Dataset, cut: int, config: Config) -> tuple[Examples, Unifie
 def _checkpoints(dataset: Dataset, fold: Fold, config: Config) -> Checkpoints:
     name = fingerprint(dataset, fold, config)
     return Checkpoints(config.paths.checkpoints / name, name)
+
+
+def precision(name: str) -> AbstractContextManager[None]:
+    """Return how matrix products are to be done, to be entered.
+
+    Args:
+        name: as `config.training.precision`.
+    """
+    return fast_products() if name == "fast" else nullcontext()
 
 
 @contextmanager

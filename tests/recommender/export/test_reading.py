@@ -35,7 +35,14 @@ def test_tables_find_the_buckets_that_training_found(moments: list[int]) -> None
 @pytest.mark.parametrize("lengths", [[0], [1], [HISTORY], [0, 0], [3, 0, 1, HISTORY, 7], [40, 2]])
 @pytest.mark.parametrize(
     "shape",
-    [{}, {"repeats": False}, {"layers": 1}, {"request_time": False}, {"time_bias": False}],
+    [
+        {},
+        {"repeats": False},
+        {"layers": 1},
+        {"request_time": False},
+        {"time_bias": False},
+        {"event_time": False},
+    ],
     ids=["all", "no repeats", "one block", "order alone", "no time bias"],
 )
 def test_scores_and_actions_are_those_of_the_whole_module(lengths, shape) -> None:

@@ -133,6 +133,29 @@ def test_popularity_of_a_slice_counts_only_what_lies_before_it():
     assert short[1] / short[0] > 1 / 64
 
 
+def test_the_latest_window_alone_is_learned_and_its_first_event_has_no_empty_history():
+    rows = [("u", item, "buy", time) for time, item in enumerate("abcab")]
+    rows += [("v", "c", "buy", 1), ("v", "b", "buy", 2)]
+    log = log_of(rows, GROCERIES, "abc")
+    examples = Examples.build(log, 100, 3, GROCERIES, 3, 0.0, latest_window=True)
+    assert [(before, now, item) for before, now, item, _ in told(examples)] == [
+        ([], 2, []),  # of "u": what came before the window isn't nothing
+        ([2], 3, [0]),
+        ([2, 0], 4, [1]),
+        ([], 1, [2]),
+        ([2], 2, [1]),
+    ]
+    assert examples.known.all()
+
+
+def test_with_one_slice_popularity_is_that_of_the_cut():
+    log = log_of([("u", "a", "buy", 1), ("u", "b", "buy", 5)], GROCERIES, "abc")
+    examples = Examples.build(log, 9, 3, GROCERIES, 10, 0.0, slices=1)
+    assert len(examples.popularity) == 1
+    np.testing.assert_array_equal(examples.popularity[0], examples.latest)
+    assert set(examples.slice.tolist()) == {0}
+
+
 def test_without_history_or_without_success_there_is_nothing_to_learn():
     log = log_of([("u", "a", "impression", 1), ("u", "a", "click", 8)], ACTIONS, "a")
     with pytest.raises(TrainingError, match="no event of the types click, purchase"):

@@ -1,0 +1,198 @@
+"""Where a run of training is: all that decides its next step, and its way into a checkpoint.
+
+Weights, optimiser moments, the random state, the place in the data, and the best so far. A run that
+was killed and takes up its checkpoint goes on to the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from recommender.config.training import TrainingConfig
+from recommender.model.transformer import UnifiedTransformer
+from recommender.training.checkpoint import Checkpoint, Checkpoints
+from recommender.training.examples import Examples
+from recommender.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the curve.
+
+    Attributes:
+        phase: "search" or "refit".
+        epoch: from 1.
+        item_loss: mean over batches of the next-item cross-entropy, nats per target.
+        action_loss: mean over batches of the next-action cross-entropy, nats per event.
+        ndcg: validation NDCG@10; None where nothing was validated.
+        learning_rate: at the end of the epoch.
+        seconds: of training, without validation.
+        events: in the training windows, without padding.
+    """
+
+    phase: str
+    epoch: int
+    item_loss: float
+    action_loss: float
+    ndcg: float | None
+    learning_rate: float
+    seconds: float
+    events: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is. The sums are over the epoch so far; `halvings` are of the learning rate."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    item_sum: float = 0.0
+    action_sum: float = 0.0
+    seconds: float = 0.0
+    events: int = 0
+    best: float = 0.0
+    best_epoch: int = 0
+    halvings: int = 0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training from the first weights to the last.
+
+    Attributes:
+        name: "search" or "refit".
+        examples: what is learned from.
+        validation: the requests after each epoch; None or empty: all epochs are run.
+        epochs: the cosine ends here.
+        seed: of the order of the data and of dropout.
+        before: the curve of the phase before this one.
+    """
+
+    name: str
+    examples: Examples
+    validation: Validation | None
+    epochs: int
+    seed: int
+    before: tuple[Epoch, ...] = ()
+
+
+@dataclass
+class Run:
+    """One training under way.
+
+    Attributes:
+        module: in training.
+        optimizer: of its parameters.
+        position: in the data.
+        curve: finished epochs.
+        best: the weights of the best epoch so far, empty before it.
+        mean: the running mean of the weights, where one is kept.
+    """
+
+    module: UnifiedTransformer
+    optimizer: torch.optim.Optimizer
+    position: Position = field(default_factory=Position)
+    curve: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    mean: dict[str, Tensor] = field(default_factory=dict)
+
+    def average(self, decay: float | None) -> None:
+        """Take the weights into their running mean."""
+        if decay is None:
+            return
+        for name, parameter in self.module.named_parameters():
+            if name in self.mean:
+                self.mean[name].lerp_(parameter.detach(), 1 - decay)
+            else:
+                self.mean[name] = parameter.detach().clone()
+
+    def kept(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that answer: their running mean, where one is kept."""
+        state = {name: value.clone() for name, value in self.module.state_dict().items()}
+        return state | {name: value.clone() for name, value in self.mean.items()}
+
+
+def optimizer_of(module: UnifiedTransformer, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return a fresh AdamW: matrices decay, vectors and scalars don't."""
+    matrices = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def save(run: Run, phase: Phase, checkpoints: Checkpoints) -> None:
+    """Write a checkpoint.
+
+    Raises:
+        StorageError: it can't be written.
+    """
+    tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
+    for name, parameter in run.module.named_parameters():
+        tensors[f"weights/{name}"] = parameter.detach().clone()
+        for moment, value in run.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer/{name}/{moment}"] = value.clone()
+    for kind, kept in (("best", run.best), ("mean", run.mean)):
+        tensors |= {f"{kind}/{name}": value.clone() for name, value in kept.items()}
+    values = {
+        "phase": phase.name,
+        "epochs": phase.epochs,
+        "position": asdict(run.position),
+        "curve": [asdict(epoch) for epoch in run.curve],
+    }
+    checkpoints.save(Checkpoint(values, tensors))
+
+
+def resume(run: Run, phase: Phase, checkpoints: Checkpoints) -> bool:
+    """Take up the latest good checkpoint of this phase; return whether there was one."""
+    found = checkpoints.latest()
+    if found is None or found.values.get("phase") != phase.name:
+        return False
+    run.position = Position(**found.values["position"])
+    run.curve = [Epoch(**epoch) for epoch in found.values["curve"]]
+    state = run.module.state_dict()
+    kinds = ("weights", "optimizer", "best", "mean")
+    parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
+    for name, value in found.tensors.items():
+        kind, _, rest = name.partition("/")
+        if rest:
+            parts[kind][rest] = value
+    run.module.load_state_dict(state | parts["weights"])
+    run.best, run.mean = parts["best"], parts["mean"]
+    for name, parameter in run.module.named_parameters():
+        moments = {
+            moment: parts["optimizer"][f"{name}/{moment}"]
+            for moment in ("step", "exp_avg", "exp_avg_sq")
+            if f"{name}/{moment}" in parts["optimizer"]
+        }
+        if moments:
+            run.optimizer.state[parameter] = moments
+    torch.set_rng_state(found.tensors["random"])
+    return True
+
+
+def go_back(run: Run, phase: Phase, checkpoints: Checkpoints, fresh: dict[str, Tensor]) -> None:
+    """Go back to the last checkpoint, or to the start, and on with half the learning rate.
+
+    Args:
+        run: whose weights, or gradients, are no numbers any more.
+        phase: of the run.
+        checkpoints: of the run.
+        fresh: the weights before the first step.
+    """
+    halvings = run.position.halvings + 1
+    if not resume(run, phase, checkpoints):
+        torch.manual_seed(phase.seed)
+        run.module.load_state_dict(fresh)
+        run.optimizer.state.clear()
+        run.position, run.curve = Position(), list(phase.before)
+        run.best, run.mean = {}, {}
+    run.position = replace(run.position, halvings=halvings)
+    # A run that is killed from here on doesn't walk into the same fault with the old rate.
+    save(run, phase, checkpoints)

@@ -1,0 +1,74 @@
+"""What goes wrong in the middle of training, and what is done about it; and running means."""
+
+import pytest
+import torch
+
+from recommender.errors import TrainingError
+from recommender.training import loop
+from recommender.training.objective import Objective
+from recommender.training.run import train
+
+
+class Faulty(Objective):
+    """Gives no number at some steps, as a batch of bad data would."""
+
+    steps: tuple[int, ...] = ()
+    asked = 0
+
+    def __call__(self, module, batch):
+        item, action = super().__call__(module, batch)
+        type(self).asked += 1
+        return (item * float("nan") if type(self).asked in self.steps else item), action
+
+
+def faulty(*steps):
+    return type("FaultyAt", (Faulty,), {"steps": steps, "asked": 0})
+
+
+def test_a_loss_that_is_no_number_sends_it_back_and_on_with_half_the_rate(
+    world, settings, monkeypatch, caplog
+):
+    plain = train(world, world.folds[-1], settings(epochs=1, refit=False))
+    monkeypatch.setattr(loop, "Objective", faulty(5))
+    config = settings(epochs=1, refit=False, learning_rate=2.9e-3)
+    mended = train(world, world.folds[-1], config)
+    assert "fingerprint" in caplog.text
+    assert "going on from step 3 with half the learning rate (1 of 3 times)" in caplog.text
+    assert len(mended.curve) == len(plain.curve)
+    assert all(torch.from_numpy(w).isfinite().all() for w in mended.model.scorer.weights().values())
+
+
+def test_before_the_first_checkpoint_it_starts_again(world, settings, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "Objective", faulty(2))
+    train(world, world.folds[-1], settings(epochs=1, refit=False, learning_rate=2.8e-3))
+    assert "going on from step 0 with half the learning rate" in caplog.text
+
+
+def test_it_gives_up_after_as_many_attempts_as_are_allowed(world, settings, monkeypatch):
+    made = faulty(*range(1, 99))
+    monkeypatch.setattr(loop, "Objective", made)
+    with pytest.raises(TrainingError, match="fingerprint"):
+        train(world, world.folds[-1], settings(recoveries=2, learning_rate=2.7e-3))
+    assert made.asked == 3
+
+
+def test_running_means_and_gathered_gradients_survive_being_stopped(world, settings):
+    options = {"ema": 0.9, "accumulate": 2, "epochs": 1, "refit": False}
+    whole = train(world, world.folds[-1], settings(**options))
+
+    def stop(step):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    other = {**options, "checkpoint_every_steps": 2}
+    config = settings(**other)
+    with pytest.raises(KeyboardInterrupt):
+        train(world, world.folds[-1], config, on_step=stop)
+    again = train(world, world.folds[-1], config)
+    for name, value in whole.model.scorer.weights().items():
+        torch.testing.assert_close(
+            torch.from_numpy(again.model.scorer.weights()[name]),
+            torch.from_numpy(value),
+            rtol=0,
+            atol=0,
+        )
