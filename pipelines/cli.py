@@ -45,7 +45,6 @@ app.add_typer(stream, name="stream")
 app.add_typer(rollout, name="rollout")
 app.add_typer(schedule, name="schedule")
 app.add_typer(trigger, name="trigger")
-app.command()(submit)
 
 
 @app.command()
@@ -214,6 +213,9 @@ def forget(
         look(tree, user, also or (), screen)
         return
     act(tree, user, screen, also=also or (), yes=yes, suppress=suppress, as_json=as_json)
+
+
+app.command()(submit)
 
 
 @app.command("compile")

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,7 +24,10 @@ from pipelines.options import (
 from recommender.config import Config
 from recommender.errors import RolloutError
 from serving.rollout.intent import Action
-from serving.rollout.state import Rollouts, State
+
+if TYPE_CHECKING:
+    # The statistics behind it take a second to import, which `--help` should not.
+    from serving.rollout.state import Rollouts, State
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -237,6 +240,8 @@ def _write_report(config: Config, state: State, out: Path | None = None) -> Path
 
 
 def _rollouts(config: Config) -> Rollouts:
+    from serving.rollout.state import Rollouts
+
     return Rollouts(config.paths.serving / "rollouts")
 
 
