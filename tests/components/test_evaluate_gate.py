@@ -275,6 +275,7 @@ def test_the_component_functions_hand_over_paths(bench: Bench) -> None:
     assert verdict == decision.metadata["verdict"] == "pass"
 
 
+@pytest.mark.slow
 def test_kfps_local_runner_runs_both_and_the_verdict_is_a_parameter(bench: Bench) -> None:
     root = bench.root / "kfp"
     local.init(

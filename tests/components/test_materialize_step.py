@@ -173,6 +173,7 @@ def test_a_damaged_registry_ends_with_a_message_that_says_what_to_do(config, tmp
     assert "move it away" in record(config)["hint"]
 
 
+@pytest.mark.slow
 def test_the_component_runs_through_kfp_local(config, tmp_path):
     clean = clean_folder(tmp_path / "clean", tables(EVENTS, ITEMS))
 

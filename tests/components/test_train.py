@@ -123,6 +123,7 @@ def test_what_a_user_can_mend_ends_the_step_with_one_clear_message(bench):
     assert not (root / "model" / "candidate").exists()
 
 
+@pytest.mark.slow
 def test_kfps_local_runner_runs_it(bench):
     config, root = bench
     local.init(

@@ -139,7 +139,7 @@ def test_a_log_in_a_bucket_that_cannot_be_read_is_named(shop, first_run, tmp_pat
         pytest.param("materialize", marks=pytest.mark.slow),
         "train",
         pytest.param("evaluate", marks=pytest.mark.slow),
-        "deploy",
+        pytest.param("deploy", marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_in_a_step_stops_the_run_and_changes_nothing(step, shop, first_run):

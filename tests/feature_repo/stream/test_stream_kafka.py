@@ -195,6 +195,7 @@ def test_nothing_is_acknowledged_while_redis_is_away(
     assert ids(store) == ["e1", "e2"]
 
 
+@pytest.mark.slow
 def test_a_consumer_gives_up_in_the_end_and_the_next_one_goes_on(
     broker, topic, store, place, rules, tmp_path
 ):
@@ -333,6 +334,7 @@ kafka.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_the_program_is_killed_before_it_commits_and_its_successor_ends_in_order(
     broker, topic, tmp_path
 ):

@@ -144,6 +144,7 @@ def ask(endpoint: str, store: Path, *names: str, **environment: str) -> dict[str
     return json.loads(ran.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_named_encoder_is_fetched_once_pinned_and_without_anything_that_could_run(hub, tmp_path):
     endpoint, asked = hub
     told = ask(endpoint, tmp_path, *(f"owner/{n}" for n in ("good", "pickled", "coded", "none")))

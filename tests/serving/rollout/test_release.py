@@ -142,7 +142,8 @@ def test_the_report_of_a_real_rollout_is_one_file_that_asks_for_nothing(shop, fi
     page = report.render(first.rollout, records, shop.config)
     assert "Promoted" in page
     assert all(word not in page for word in ("http://", "https://", "<script", "src="))
-    assert page.count("<polyline") == 6
+    # Both arms' hits, errors, latency and memory.
+    assert page.count("<polyline") == 2 * 4
     assert "nan" not in page
 
 
@@ -231,6 +232,7 @@ def test_a_candidate_that_dies_under_way_is_rolled_back(shop, first, better):
     assert len(processes.running(shop.config.paths)) == 2
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_goes_on_and_people_notice_nothing(
     shop, first, better, tmp_path
 ):
