@@ -45,12 +45,14 @@ def kept(house) -> Kept:
     with OnlineFeatures(paths, name) as store:
         users = sorted(store.users())[:40]
         histories = dict(zip(users, store.user_histories(users), strict=True))
+    answer = ask(load(house.config), users[0], 5)
+    del answer["request_id"]  # every answer has its own
     return Kept(
         registry.champion(),
         registry.versions(),
         read_json(paths.data / "accepted.json")["current"]["data_version"],
         {user: repr(history) for user, history in histories.items()},
-        ask(load(house.config), users[0], 5),
+        answer,
     )
 
 

@@ -43,7 +43,7 @@ def test_tables_find_the_buckets_that_training_found(moments: list[int]) -> None
         {"time_bias": False},
         {"event_time": False},
     ],
-    ids=["all", "no repeats", "one block", "order alone", "no time bias"],
+    ids=["all", "no repeats", "one block", "no request", "no time bias", "order alone"],
 )
 def test_scores_and_actions_are_those_of_the_whole_module(lengths, shape) -> None:
     made = module(**shape)
