@@ -22,6 +22,7 @@ from kserve_world import (
 from recommender.errors import RolloutError
 from serving.rollout.kserve.client import Resource
 from serving.rollout.kserve.owner import owner_of
+from serving.rollout.kserve.target import KServeTarget
 from serving.rollout.target import CandidateError
 from serving.rollout.targets import target_of
 
@@ -80,20 +81,20 @@ def test_what_is_none_of_ours_is_not_replaced(standard: KServeWorld) -> None:
 
 
 def test_two_that_begin_at_the_same_moment_make_one_canary(standard: KServeWorld) -> None:
-    standard.settings["timeout_s"] = 5.0
+    standard.settings["timeout_s"] = 60.0
     came: list[str] = []
 
-    def begin(owner: str, version: str) -> None:
+    def begin(target: KServeTarget, version: str) -> None:
         try:
-            standard.target(owner=owner).start_candidate(version)
+            target.start_candidate(version)
         except RolloutError:
             came.append("refused")
         else:
             came.append(version)
 
-    threads = [
-        threading.Thread(target=begin, args=pair) for pair in (("a", CANDIDATE), ("b", OTHER))
-    ]
+    # Made one after the other: each writes the same kubeconfig.
+    pairs = [(standard.target(owner="a"), CANDIDATE), (standard.target(owner="b"), OTHER)]
+    threads = [threading.Thread(target=begin, args=pair) for pair in pairs]
     for thread in threads:
         thread.start()
     for thread in threads:
