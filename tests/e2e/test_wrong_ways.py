@@ -45,7 +45,8 @@ def kept(house) -> Kept:
     with OnlineFeatures(paths, name) as store:
         users = sorted(store.users())[:40]
         histories = dict(zip(users, store.user_histories(users), strict=True))
-    answer = ask(load(house.config), users[0], 5)
+    # Asked as of one moment: an answer read off the clock changes with the hour of the day.
+    answer = ask(load(house.config), users[0], 5, time=ASKED)
     del answer["request_id"]  # every answer has its own
     return Kept(
         registry.champion(),
@@ -87,6 +88,7 @@ def log(rows: list[tuple[object, object, object]]) -> str:
 
 HOUR = 3600
 START = 1_700_000_000
+ASKED = 4_000_000_000_000  # after every event, UTC milliseconds
 ORDINARY = [(f"u{n % 40}", f"i{n % 17}", START + n * HOUR) for n in range(600)]
 
 BAD = {
