@@ -71,6 +71,29 @@ class ActionModel(Protocol):
         ...
 
 
+@runtime_checkable
+class ValueModel(Protocol):
+    """A scorer that knows how large what people give is, too: a rating, a time of stay."""
+
+    @property
+    def value_names(self) -> tuple[str | None, ...]:
+        """What the value of each event type is called, (A,); None of a type without one."""
+        ...
+
+    def expected_values(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
+        """Return the value expected of each event type, should it happen, (B, K, A).
+
+        Args:
+            histories: B histories.
+            items: catalogue rows, (B, K).
+
+        Returns:
+            (B, K, A) in the unit of the events' values, in the order of `actions.types`; NaN where
+            an event type has no value (`value_names`).
+        """
+        ...
+
+
 def mask_seen(scores_BI: Floats, histories: Histories) -> None:
     """Set the scores of items that are in the history to -inf, in place."""
     rows = np.repeat(np.arange(len(histories)), histories.lengths)

@@ -88,6 +88,23 @@ class TransformerScorer:
             probabilities[rows] = logits.softmax(dim=-1).numpy()
         return probabilities
 
+    @property
+    def value_names(self) -> tuple[str | None, ...]:
+        """What the value of each event type is called, (A,); None of a type without one."""
+        return (None,) * self.module.action.out.out_features
+
+    def expected_values(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
+        """Return the value expected of each event type, should it happen, (B, K, A).
+
+        Args:
+            histories: B histories.
+            items: catalogue rows, (B, K).
+
+        Returns:
+            (B, K, A) in the unit of the events' values; NaN where an event type has none.
+        """
+        return np.full((*items.shape, len(self.value_names)), np.nan, np.float32)
+
     def _batches(self, histories: Histories) -> list[tuple[NDArray[np.int64], Padded, Contexts]]:
         """Cut histories to the limit and group those of like length."""
         lengths = np.minimum(histories.lengths, self.module.config.history)
