@@ -18,12 +18,13 @@ import torch
 
 from recommender.config.training import TrainingConfig
 from recommender.errors import TrainingError
-from recommender.features.sequences import Catalogue, Ints
+from recommender.features.sequences import Catalogue
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.progress import Progress
-from recommender.training.batches import Batch, plan
+from recommender.training.batches import Batch
 from recommender.training.checkpoint import Checkpoints
+from recommender.training.feed import Feed, Plan, WholeFeed
 from recommender.training.objective import Objective
 from recommender.training.state import (
     Epoch,
@@ -35,6 +36,7 @@ from recommender.training.state import (
     resume,
     save,
 )
+from recommender.training.team import Alone, Losses, Team
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,10 @@ def fit(
     checkpoints: Checkpoints,
     label: str,
     on_step: Callable[[int], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    feed: Feed | None = None,
+    team: Team | None = None,
+    objective: Objective | None = None,
 ) -> tuple[int, list[Epoch]]:
     """Train a module in place; afterwards it holds the weights of the best epoch.
 
@@ -58,6 +64,10 @@ def fit(
         checkpoints: of this run; a good one of this phase is gone on from.
         label: for the progress display.
         on_step: called with the number of every finished step.
+        on_epoch: called with every finished epoch, before it is saved; may end training by raising.
+        feed: the batches; by default all of `phase.examples`.
+        team: the processes that share them; by default this one is alone.
+        objective: the losses; by default those of `phase.examples`.
 
     Returns:
         the best epoch (from 1; the last where nothing was validated) and the curve.
@@ -69,15 +79,17 @@ def fit(
     run = Run(module, optimizer_of(module, config), curve=list(phase.before))
     fresh = {name: value.clone() for name, value in module.state_dict().items()}
     resume(run, phase, checkpoints)
-    objective = Objective(phase.examples, config)
-    batches = plan(phase.examples, config.tokens_per_batch, phase.seed, run.position.epoch)
-    progress = Progress(label, phase.epochs * -(-len(batches) // config.accumulate))
+    team = team or Alone()
+    losses = team.losses(module, objective or Objective(phase.examples, config))
+    feed = feed or WholeFeed(phase.examples, config.tokens_per_batch, phase.seed, config.accumulate)
+    plan = feed.epoch(run.position.epoch)
+    progress = Progress(label, phase.epochs * plan.steps)
     progress.advance(run.position.step)
     while not _finished(run.position, phase, config):
         epoch = run.position.epoch
-        batches = plan(phase.examples, config.tokens_per_batch, phase.seed, epoch)
-        while run.position.batch < len(batches):
-            fault = _step(run, phase, config, objective, batches)
+        plan = feed.epoch(epoch)
+        while run.position.batch < len(plan):
+            fault = _step(run, phase, config, losses, plan, team)
             if fault is not None:
                 if run.position.halvings >= config.recoveries:
                     raise fault
@@ -92,13 +104,15 @@ def fit(
                 break
             progress.advance(1, _note(run))
             step = run.position.step
-            if step % config.checkpoint_every_steps == 0 and run.position.batch < len(batches):
+            if step % config.checkpoint_every_steps == 0 and run.position.batch < len(plan):
                 save(run, phase, checkpoints)
             if on_step is not None:
                 on_step(step)
-        if run.position.epoch != epoch or run.position.batch < len(batches):
+        if run.position.epoch != epoch or run.position.batch < len(plan):
             continue
         _end_epoch(run, phase, config, catalogue)
+        if on_epoch is not None:
+            on_epoch(run.curve[-1])
         save(run, phase, checkpoints)
     module.load_state_dict(run.best or run.kept())
     if progress.total and progress.done < progress.total:
@@ -112,49 +126,61 @@ def _finished(position: Position, phase: Phase, config: TrainingConfig) -> bool:
 
 
 def _step(
-    run: Run, phase: Phase, config: TrainingConfig, objective: Objective, batches: list[Ints]
+    run: Run, phase: Phase, config: TrainingConfig, losses: Losses, plan: Plan, team: Team
 ) -> TrainingError | None:
     """Take one step of the optimiser; return what forbids it, if anything does."""
     started = time.perf_counter()
     at = run.position
-    share = (at.epoch + at.batch / len(batches)) / phase.epochs
+    share = (at.epoch + at.batch / len(plan)) / phase.epochs
     rate = learning_rate(config, at.step, share) * 0.5**at.halvings
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.module.train()
     run.optimizer.zero_grad()
-    taken = batches[at.batch : at.batch + config.accumulate]
+    taken = plan.step(at.batch)
     item_sum, action_sum, events = 0.0, 0.0, 0
-    for place, windows in enumerate(taken):
-        batch = Batch.of(phase.examples, windows)
-        item_loss, action_loss = objective(run.module, batch)
-        loss = (item_loss + config.action_weight * action_loss) / len(taken)
-        loss.backward()  # type: ignore[no-untyped-call]
-        item_sum += item_loss.item()
-        action_sum += action_loss.item()
-        events += batch.tokens
-        if place == len(taken) - 1:
+    fault = None
+    for place, batch in enumerate(taken.mine):
+        with team.gathering(losses, last=place == taken.own - 1):
+            item_loss, action_loss = losses(batch)
+            loss = (item_loss + config.action_weight * action_loss) / (taken.of / team.size)
+            (loss * taken.weight).backward()  # type: ignore[no-untyped-call]
+        item_sum += item_loss.item() * taken.weight
+        action_sum += action_loss.item() * taken.weight
+        events += round(batch.tokens * taken.weight)
+        last = place == taken.own - 1
+        norm = 0.0
+        if last:
             norm = torch.nn.utils.clip_grad_norm_(run.module.parameters(), config.clip).item()
-        if not math.isfinite(loss.item()) or (place == len(taken) - 1 and not math.isfinite(norm)):
-            return TrainingError(
-                f"{phase.name}: the loss is {loss.item() * len(taken):.4g} (next item "
+        if fault is None and not (math.isfinite(loss.item()) and math.isfinite(norm)):
+            whole = item_loss.item() + config.action_weight * action_loss.item()
+            fault = TrainingError(
+                f"{phase.name}: the loss is {whole:.4g} (next item "
                 f"{item_loss.item():.4g}, next action {action_loss.item():.4g}), or the gradient "
                 f"is not finite, at step {at.step + 1}, epoch {at.epoch + 1}, batch "
-                f"{at.batch + place + 1} of {len(batches)} (fingerprint {_fingerprint(batch)}, "
+                f"{at.batch + place + 1} of {len(plan)} (fingerprint {_fingerprint(batch)}, "
                 f"{batch.tokens} events)",
                 f"lower training.learning_rate (it is {config.learning_rate:g}) or training.clip "
                 "and run again; with other settings, training starts anew",
             )
+    # Who shares a step takes it together or not at all: what isn't finite here is seen by all.
+    item_sum, action_sum, told, faults = team.summed(
+        [item_sum, action_sum, events, float(fault is not None)]
+    )
+    if faults:
+        return fault or TrainingError(
+            f"{phase.name}: the loss of another process is not finite, at step {at.step + 1}"
+        )
     run.optimizer.step()
     run.average(config.ema)
     run.position = replace(
         at,
-        batch=at.batch + len(taken),
+        batch=at.batch + taken.of,
         step=at.step + 1,
         item_sum=at.item_sum + item_sum,
         action_sum=at.action_sum + action_sum,
         seconds=at.seconds + time.perf_counter() - started,
-        events=at.events + events,
+        events=at.events + round(told),
     )
     return None
 

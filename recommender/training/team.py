@@ -1,0 +1,57 @@
+"""The processes that train one model together; alone, by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from torch import Tensor
+
+from recommender.model.transformer import UnifiedTransformer
+from recommender.training.batches import Batch
+
+Losses = Callable[[Batch], tuple[Tensor, Tensor]]
+"""The losses of a batch."""
+LossesOf = Callable[[UnifiedTransformer, Batch], tuple[Tensor, Tensor]]
+"""The losses of a module on a batch."""
+
+
+class Team(Protocol):
+    """What the training loop needs to know of the other processes."""
+
+    @property
+    def size(self) -> int:
+        """How many they are, this one included."""
+
+    def losses(self, module: UnifiedTransformer, objective: LossesOf) -> Losses:
+        """Return the losses of a batch; their gradients are averaged over the processes."""
+
+    def gathering(self, losses: Losses, *, last: bool) -> AbstractContextManager[None]:
+        """Return what a batch is computed in: gradients are exchanged with the last one only.
+
+        Args:
+            losses: from `losses`.
+            last: whether it is this process's last batch of the step.
+        """
+
+    def summed(self, values: Sequence[float]) -> list[float]:
+        """Return sums over the processes, in double precision."""
+
+
+class Alone:
+    """One process."""
+
+    size = 1
+
+    def losses(self, module: UnifiedTransformer, objective: LossesOf) -> Losses:
+        """Return the losses of a batch."""
+        return lambda batch: objective(module, batch)
+
+    def gathering(self, losses: Losses, *, last: bool) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Return what changes nothing."""
+        return nullcontext()
+
+    def summed(self, values: Sequence[float]) -> list[float]:
+        """Return the values."""
+        return list(values)
