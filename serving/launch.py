@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from recommender.config import Config
+from recommender.privacy import VARIABLE as PSEUDONYM_VARIABLE
 from recommender.workspace import Workspace
 from serving import processes, routes
 from serving.freshness import limits_of, require_fresh
@@ -21,6 +22,10 @@ from serving.processes import Command, Server
 ROUTER = "router"
 SERVER = "serving.server"
 """The module that serves a model."""
+
+# Both write users down, and by another key than the pipeline's nobody could be found again: not in
+# the joined log, not among the held-out users, not by whoever asks to be forgotten.
+_SECRETS = (PSEUDONYM_VARIABLE,)
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ def model_server(config: Config, folder: Path, version: str, project: str) -> Se
     limits = limits_of(config, project)
     if limits.limited:
         arguments += ["--freshness", limits.model_dump_json()]
-    command = Command(name, "model", SERVER, arguments, ready, version, project)
+    command = Command(name, "model", SERVER, arguments, ready, version, project, _SECRETS)
     with _alone(paths):
         if server := _found(paths, command):
             return server
@@ -79,7 +84,7 @@ def router(config: Config) -> Server:
     paths, serving = config.paths, config.serving
     file, port = routes_path(paths), serving.port
     arguments = ["--routes", str(file), "--keys", str(paths.keys)]
-    command = Command(ROUTER, "router", "serving.router", arguments, "/healthz")
+    command = Command(ROUTER, "router", "serving.router", arguments, "/healthz", secrets=_SECRETS)
     with _alone(paths):
         if server := _found(paths, command):
             return server

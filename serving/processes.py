@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,8 @@ from recommender.workspace import Workspace
 from serving.ports import free_port, listens
 
 TOKEN_VARIABLE = "OSTINATO_PROCESS"  # noqa: S105 the name, not the token
-# What a server has no use for: secrets of the pipeline, and the progress of whoever started it.
+# What a server doesn't get unless it asks for it: secrets of the pipeline, and the progress of
+# whoever started it.
 _WITHHELD = (SIGNING_VARIABLE, PSEUDONYM_VARIABLE, PROGRESS_VARIABLE)
 _GRACE_S = 25.0
 _UNREADY_GRACE_S = 2.0
@@ -85,6 +86,7 @@ class Command:
         ready: path that answers 200 once the server is ready.
         version: model version it serves.
         project: Feast project that it reads.
+        secrets: environment variables with secrets that it needs; it gets no others.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Command:
     ready: str
     version: str = ""
     project: str = ""
+    secrets: Collection[str] = ()
 
 
 def start(
@@ -193,7 +196,8 @@ def _launch(paths: Workspace, command: Command, host: str, port: int) -> Server:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{command.name}.log"
     token = secrets.token_hex(16)
-    environment = {key: value for key, value in os.environ.items() if key not in _WITHHELD}
+    withheld = set(_WITHHELD).difference(command.secrets)
+    environment = {key: value for key, value in os.environ.items() if key not in withheld}
     line = [sys.executable, "-m", command.module, *command.arguments]
     # The log is truncated: it tells of this process, and would grow for ever.
     with log.open("wb") as output:

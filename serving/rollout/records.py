@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from recommender.errors import StorageError
-from recommender.files import atomic_file
-from serving.rollout.lines import Lines
+from serving.rollout.lines import Entries
 
 
 class Arm(StrEnum):
@@ -71,42 +69,17 @@ class Record:
         return bool(self.error)
 
 
-class Journal:
-    """Records of one rollout, appended and never changed.
+class Journal(Entries[Record]):
+    """Records of one rollout, each request once.
 
     Args:
         path: of the file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._lines = Lines(path)
+        super().__init__(path, _record, lambda one: (one.user, one.request, one.tells))
 
-    def append(self, records: Iterable[Record]) -> None:
-        """Write records to disk, in one go.
 
-        Raises:
-            StorageError: the disk is full or the folder can't be written.
-        """
-        self._lines.append(asdict(record) for record in records)
-
-    def read(self) -> list[Record]:
-        """Return all records, each request once, in the order in which they were written.
-
-        Raises:
-            StorageError: a line in the middle is damaged.
-        """
-        found: dict[tuple[str, str, Tells], Record] = {}
-        try:
-            for told in self._lines.read():
-                tells = Tells(told.get("tells", Tells.ALL))
-                record = Record(**{**told, "arm": Arm(told["arm"]), "tells": tells})
-                found.setdefault((record.user, record.request, tells), record)
-        except (ValueError, TypeError, KeyError) as error:
-            raise StorageError(f"{self._lines.path} is damaged: {error}") from error
-        return list(found.values())
-
-    def copy(self, path: Path) -> None:
-        """Write the same records to another file, atomically."""
-        with atomic_file(path) as temporary:
-            Journal(temporary).append(self.read())
-            temporary.chmod(0o644)
+def _record(told: dict[str, Any]) -> Record:
+    tells = Tells(told.get("tells", Tells.ALL))
+    return Record(**{**told, "arm": Arm(told["arm"]), "tells": tells})

@@ -6,16 +6,15 @@ breaks, how long it takes and how different its lists are can be seen before any
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.errors import StorageError
-from serving.rollout.lines import Lines
+from serving.rollout.lines import Entries
 
 
 @dataclass(frozen=True)
@@ -45,35 +44,15 @@ class Comparison:
     error: str = ""
 
 
-class Comparisons:
-    """What was compared in one rollout, appended and never changed.
+class Comparisons(Entries[Comparison]):
+    """What was compared in one rollout, each request once.
 
     Args:
         path: of the file.
     """
 
     def __init__(self, path: Path) -> None:
-        self._lines = Lines(path)
-
-    def append(self, compared: Iterable[Comparison]) -> None:
-        """Write comparisons to disk, in one go.
-
-        Raises:
-            StorageError: the disk is full or the folder can't be written.
-        """
-        self._lines.append(asdict(one) for one in compared)
-
-    def read(self) -> list[Comparison]:
-        """Return all comparisons, each request once, in the order in which they were written.
-
-        Raises:
-            StorageError: a line in the middle is damaged.
-        """
-        try:
-            found = [Comparison(**told) for told in self._lines.read()]
-        except TypeError as error:
-            raise StorageError(f"{self._lines.path} is damaged: {error}") from error
-        return list({one.request: one for one in found}.values())
+        super().__init__(path, lambda told: Comparison(**told), lambda one: one.request)
 
 
 def overlap(stable: Sequence[str], candidate: Sequence[str]) -> float | None:

@@ -155,7 +155,7 @@ def test_a_port_that_somebody_took_meanwhile_is_replaced_by_another(
     processes.stop_all(workspace)
 
 
-def test_a_server_gets_no_secrets_of_the_pipeline(
+def test_a_server_gets_those_secrets_of_the_pipeline_only_that_it_needs(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, stand_in: Path
 ) -> None:
     monkeypatch.setenv("OSTINATO_SIGNING_KEY", "/secret/key.pem")
@@ -163,6 +163,12 @@ def test_a_server_gets_no_secrets_of_the_pipeline(
     server = processes.start(workspace, router("plain", stand_in), host="127.0.0.1")
     environment = psutil.Process(server.pid).environ()
     assert not {"OSTINATO_SIGNING_KEY", "OSTINATO_PSEUDONYM_KEY"} & set(environment)
+    processes.stop(workspace, server)
+    asking = replace(router("asking", stand_in), secrets=["OSTINATO_PSEUDONYM_KEY"])
+    server = processes.start(workspace, asking, host="127.0.0.1")
+    environment = psutil.Process(server.pid).environ()
+    assert environment["OSTINATO_PSEUDONYM_KEY"] == "a-secret-of-many-bytes"
+    assert "OSTINATO_SIGNING_KEY" not in environment
     processes.stop(workspace, server)
 
 

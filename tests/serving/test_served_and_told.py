@@ -26,7 +26,7 @@ from recommender.config import Config
 from recommender.evaluation.logged import off_policy
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, EventLog
-from recommender.privacy import pseudonyms
+from recommender.privacy import VARIABLE, pseudonyms
 from recommender.served import joined
 from recommender.served_store import store_of
 from recommender.sources.shown import shown_events
@@ -58,6 +58,8 @@ def config(
     root = tmp_path_factory.mktemp("served")
     for name in ("features", "registry", "keys"):
         shutil.copytree(shop.config.paths.root / name, root / name)
+    # The pipeline's key is in the environment, as on a cluster: the servers must go by it, too.
+    (root / "keys" / "pseudonym.key").unlink(missing_ok=True)
     tree = shop.config.model_dump(mode="json")
     tree |= {"workspace": str(root)}
     tree["serving"] |= {
@@ -66,8 +68,10 @@ def config(
         "feedback": {"stream_url": f"http://127.0.0.1:{stream_port}/events"},
     }
     tree["evaluation"] |= {"confidence": 0.999}
-    yield (own := Config.model_validate(tree))
-    processes.stop_all(own.paths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "of-the-installation-and-of-no-file")
+        yield (own := Config.model_validate(tree))
+        processes.stop_all(own.paths)
 
 
 def started(config: Config, shop: Shop) -> Server:
