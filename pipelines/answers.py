@@ -29,7 +29,9 @@ def show(answer: dict[str, Any], user: str, screen: Console) -> None:
     for rank, item in enumerate(answer["items"], 1):
         title = escape(item.get("title") or item["item_id"])
         chances = "".join(f"  {name} {share:.1%}" for name, share in (item["tasks"] or {}).items())
-        line(f"{rank:3}. {item['score']:8.3f}  {title}[dim]{chances}[/]")
+        expected = (item.get("values") or {}).items()
+        values = "".join(f"  {name} = {value:.2f}" for name, value in expected)
+        line(f"{rank:3}. {item['score']:8.3f}  {title}[dim]{chances}{values}[/]")
         for reason in item.get("because", ())[:_REASONS]:
             what = f"{reason['action']} {reason['title'] or reason['item_id']}"
             line(f"              {reason['weight']:+.3f}  {escape(what)}")

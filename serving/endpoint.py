@@ -87,7 +87,7 @@ def ask(
         explain: whether each item comes with its reasons.
 
     Returns:
-        `items` (`item_id`, `title`, `score`, `tasks`; the best first), `model_version`,
+        `items` (`item_id`, `title`, `score`, `tasks`, `values`; the best first), `model_version`,
         `request_id`, `history`, `dropped`, `fallback`, `basis`, and `user_id` if one was given;
         docs/serving.md tells of all.
 

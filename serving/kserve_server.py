@@ -7,12 +7,14 @@ import logging
 from typing import Any
 
 import kserve
-from grpc import aio  # type: ignore[import-untyped]
+from grpc import StatusCode, aio  # type: ignore[import-untyped]
 from kserve.errors import InvalidInput, ModelNotFound
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as v2
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.server import GRPCServer
 from kserve.protocol.grpc.servicer import InferenceServicer
+
+from serving.compute.worker import BusyError, FullError
 
 
 class BoundServer(kserve.ModelServer):  # type: ignore[misc]  # kserve is untyped
@@ -56,7 +58,7 @@ class _BoundGRPCServer(GRPCServer):  # type: ignore[misc]  # kserve is untyped
     """KServe's gRPC server on one address, without a log line per call."""
 
     async def start_at(self, host: str) -> None:
-        self._server = aio.server(interceptors=(ExceptionToStatusInterceptor(),))
+        self._server = aio.server(interceptors=(_Statuses(),))
         servicer = InferenceServicer(self._data_plane, self._model_repository_extension)
         v2.add_GRPCInferenceServiceServicer_to_server(servicer, self._server)
         self._server.add_insecure_port(f"{host}:{self._port}")
@@ -64,7 +66,18 @@ class _BoundGRPCServer(GRPCServer):  # type: ignore[misc]  # kserve is untyped
         await self._server.wait_for_termination()
 
 
+class _Statuses(ExceptionToStatusInterceptor):  # type: ignore[misc]  # kserve is untyped
+    """KServe's errors as gRPC's codes, and one that KServe does not know."""
+
+    async def handle_exception(
+        self, ex: Exception, request_or_iterator: Any, context: Any, method_name: str
+    ) -> None:
+        if isinstance(ex, FullError):
+            await context.abort(StatusCode.RESOURCE_EXHAUSTED, ex.reason)
+        await super().handle_exception(ex, request_or_iterator, context, method_name)
+
+
 def _without_bad_requests(record: logging.LogRecord) -> bool:
-    """Keep a stack trace per wrong request out of the log: whoever asked was told."""
+    """Keep a stack trace per refused request out of the log: whoever asked was told."""
     error: Any = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    return not isinstance(error, InvalidInput | ModelNotFound)
+    return not isinstance(error, InvalidInput | ModelNotFound | BusyError)

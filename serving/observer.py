@@ -21,7 +21,7 @@ from recommender.privacy import Pseudonyms
 from serving.ask import Ask
 from serving.exploration import GREEDY, Chosen, Exploration, certain, seeded
 from serving.feedback.request_id import SignedIds
-from serving.ranking import Answer, Found
+from serving.ranking import Answer, ByType, Found
 from serving.router import LANE_HEADER
 from serving.routes import LANES, LIVE
 from serving.served_log.log import ServedLog
@@ -218,13 +218,17 @@ class Observer:
 def _taken(answer: Answer, positions: NDArray[np.int64]) -> Answer:
     """Return an answer with some of its items, in another order."""
     rows = positions.tolist()
-    tasks = answer.tasks and {
-        name: tuple(chances[row] for row in rows) for name, chances in answer.tasks.items()
-    }
+
+    def chosen(numbers: ByType | None) -> ByType | None:
+        return numbers and {
+            name: tuple(each[row] for row in rows) for name, each in numbers.items()
+        }
+
     return replace(
         answer,
         items=tuple(answer.items[row] for row in rows),
         titles=tuple(answer.titles[row] for row in rows),
         scores=tuple(answer.scores[row] for row in rows),
-        tasks=tasks,
+        tasks=chosen(answer.tasks),
+        values=chosen(answer.values),
     )

@@ -41,14 +41,16 @@ INPUTS: list[dict[str, Any]] = [
 ]
 
 
-def outputs(tasks: Sequence[str]) -> list[dict[str, Any]]:
+def outputs(tasks: Sequence[str], valued: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the tensors of a response.
 
     Args:
         tasks: event types that the model tells the chances of.
+        valued: event types whose value it expects.
     """
     per_item = [("item_id", "BYTES"), ("title", "BYTES"), ("score", "FP32")]
     per_item += [(f"task_{name}", "FP32") for name in tasks]
+    per_item += [(f"value_{name}", "FP32") for name in valued]
     per_request = [("request_id", "BYTES"), ("history", "INT64"), ("dropped", "INT64")]
     per_request += [(name, "BYTES") for name in ("fallback", "basis", "reason")]
     return [
@@ -105,9 +107,12 @@ def response(
         _filled("title", [answer.titles for answer in answers]),
         _numbers("score", [answer.scores for answer in answers], 0.0),
     ]
-    for name in answers[0].tasks or ():
-        chances = [(answer.tasks or {})[name] for answer in answers]
-        tensors.append(_numbers(f"task_{name}", chances, math.nan))
+    for kind, told in (
+        ("task", [answer.tasks or {} for answer in answers]),
+        ("value", [answer.values or {} for answer in answers]),
+    ):
+        for name in told[0]:
+            tensors.append(_numbers(f"{kind}_{name}", [each[name] for each in told], math.nan))
     tensors += [
         _texts("request_id", request_ids),
         *(

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,8 @@ from serving.refresh import Refresher
 from serving.shelf import Shelf
 
 logger = logging.getLogger("ostinato.predictor")
+
+_Known = tuple[Found, Arrived]
 
 
 class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
@@ -80,10 +81,14 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         self._refresher: Refresher | None = None
         self._engine: Scorer
         self._ranker: Ranker
-        # One thread: explanations wait for each other rather than keep recommendations waiting.
-        self._explaining = ThreadPoolExecutor(1, "explain")
-        self._compute = compute or ComputeConfig()
-        self._worker = Worker(self._computed, self._compute, self._note)
+        self._compute = limits = compute or ComputeConfig()
+        self._worker: Worker[Ask, Found, Answer] = Worker(
+            self._computed, batch=limits.batch, queue=limits.queue, observe=self._note
+        )
+        # A thread of their own: they wait for each other rather than keep recommendations waiting.
+        self._explainer: Worker[Ask, _Known, dict[str, Any]] = Worker(
+            self._explained, batch=1, queue=limits.explanations
+        )
 
     def load(self) -> bool:
         """Verify every file against its signature, load, warm up; ready only after all of it.
@@ -158,6 +163,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         except InvalidAskError as error:
             raise InvalidInput(str(error)) from None
         try:
+            # Before the feature store is read: where there is too much to do, do no more of it.
+            self._worker.admit(len(asks))
             found = await self._found(asks)
             answers = await self._answer(self._observer.widened(asks, arrived), found)
             answers, ids = self._observer.finish(asks, found, answers, arrived)
@@ -192,17 +199,15 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
             explaining.check(asks)
         except InvalidAskError as error:
             raise InvalidInput(str(error)) from None
+        self._explainer.admit(len(asks))
         found = await self._found(asks)
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._explaining, self._explained, asks, found, arrived)
-        return {"explanations": await work}
+        known = [(each, arrived) for each in found]
+        return {"explanations": await self._explainer.answer(asks, known)}
 
-    def _explained(
-        self, asks: list[Ask], found: Sequence[Found], arrived: Arrived
-    ) -> list[dict[str, Any]]:
+    def _explained(self, asks: Sequence[Ask], found: Sequence[_Known]) -> list[dict[str, Any]]:
         ranker = self._ranker  # one and the same, also if another takes its place meanwhile
         explained = []
-        for ask, known in zip(asks, found, strict=True):
+        for ask, (known, arrived) in zip(asks, found, strict=True):
             (answer,) = ranker.answer([ask], [known])
             request_id = self._observer.named(ask, answer, arrived)
             prediction = told.prediction(ask, answer, request_id, self.version)
@@ -217,7 +222,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
 
     def get_output_types(self) -> list[dict[str, Any]]:
         """Return the tensors of a V2 response."""
-        return open_inference.outputs(self._ranker.tasks)
+        return open_inference.outputs(self._ranker.tasks, self._ranker.valued)
 
     def _take(self, model: Model, shelf: Shelf) -> None:
         """Serve a model with more items from now on; requests under way end with the old one."""

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from recommender.artifact import Model
 from recommender.features.sequences import Histories
 from recommender.ranking import Ranked, rank
-from recommender.scoring import ActionModel
+from recommender.scoring import ActionModel, Floats, ValueModel
 from serving.ask import NOTHING, Ask, Events, Fallback
 from serving.shelf import Shelf
+
+ByType = Mapping[str, tuple[float, ...]]
+"""By event type, a number for each item of a list."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,21 @@ class Answer:
             `model` where the model itself answers people without history.
         unknown: candidates that the model does not know.
         reason: why there are no items, or None.
+        values: by event type, the value expected of it should it happen with each item (a rating,
+            say), in the unit of the events' values; None where the model has no such head.
     """
 
     items: tuple[str, ...]
     titles: tuple[str, ...]
     scores: tuple[float, ...]
-    tasks: Mapping[str, tuple[float, ...]] | None
+    tasks: ByType | None
     history: int
     dropped: int
     fallback: Fallback | None
     basis: str
     unknown: tuple[str, ...] = ()
     reason: str | None = None
+    values: ByType | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,15 @@ class Ranker:
         # Everybody whom an item is shown goes at least as far as the first type.
         return self.model.actions.types[1:] if headed else ()
 
+    @property
+    def valued(self) -> tuple[str, ...]:
+        """The event types whose value every answer expects; none without such a head."""
+        scorer = self.model.scorer
+        if not isinstance(scorer, ValueModel):
+            return ()
+        types = zip(self.model.actions.types, scorer.value_names, strict=True)
+        return tuple(action for action, name in types if name is not None)
+
     def answer(self, asks: Sequence[Ask], found: Sequence[Found]) -> list[Answer]:
         """Rank the catalogue, or the candidates, for each ask.
 
@@ -149,29 +164,27 @@ class Ranker:
             exactly=exactly,
         )
         chances_ABK = self._chances(histories, ranked.items)
+        values_ABK = self._values(histories, ranked.items)
         ids, titles = self.model.scorer.catalogue.ids, self.model.titles
         answers = []
         for row, (ask, seen, known) in enumerate(zip(asks, read, found, strict=True)):
             scores_K = ranked.scores[row, : ask.wanted]
             keep_K = np.isfinite(scores_K)
             chosen = ranked.items[row, : ask.wanted][keep_K].tolist()
+            place = (row, slice(ask.wanted), keep_K)
             answers.append(
                 Answer(
                     tuple(ids[item] for item in chosen),
                     tuple(titles[item] or "" for item in chosen),
                     tuple(scores_K[keep_K].tolist()),
-                    {
-                        name: tuple(chances_BK[row, : ask.wanted][keep_K].tolist())
-                        for name, chances_BK in chances_ABK.items()
-                    }
-                    if chances_ABK
-                    else None,
+                    _of(chances_ABK, *place),
                     min(len(seen.items), self.model.history),
                     seen.dropped,
                     known.fallback or (None if seen.items else Fallback.NO_HISTORY),
                     "history" if seen.items else self.model.basis_of(known.profile),
                     tuple(item for item in ask.candidates or () if item not in index),
                     None if chosen else self._why_nothing(ask, among.get(row)),
+                    _of(values_ABK, *place),
                 )
             )
         return answers
@@ -199,9 +212,7 @@ class Ranker:
         ask = Ask(history=[], k=10, time=count)
         self.answer([ask, ask], [Found(), Found(full)])
 
-    def _chances(
-        self, histories: Histories, items_BK: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.float32]]:
+    def _chances(self, histories: Histories, items_BK: NDArray[np.int64]) -> dict[str, Floats]:
         """Return by event type how likely people go at least this far, (B, K)."""
         scorer = self.model.scorer
         if not isinstance(scorer, ActionModel) or not self.tasks:
@@ -210,6 +221,15 @@ class Ranker:
         # Types are in the order of growing commitment: who buys has clicked, too.
         least_BKA = np.cumsum(each_BKA[..., ::-1], axis=-1)[..., ::-1].clip(0, 1)
         return {name: least_BKA[..., place + 1] for place, name in enumerate(self.tasks)}
+
+    def _values(self, histories: Histories, items_BK: NDArray[np.int64]) -> dict[str, Floats]:
+        """Return by event type the value expected of it, (B, K)."""
+        scorer, valued = self.model.scorer, self.valued
+        if not valued or not isinstance(scorer, ValueModel):
+            return {}
+        each_BKA = scorer.expected_values(histories.recent(self.model.history), items_BK)
+        types = self.model.actions.types
+        return {name: each_BKA[..., types.index(name)] for name in valued}
 
     def _why_nothing(self, ask: Ask, among: NDArray[np.int64] | None) -> str:
         if ask.candidates is not None:
@@ -237,3 +257,11 @@ class Ranker:
                 kept.append((row, code, int(moment), float(value)))
         items, actions, times, values = zip(*kept, strict=True) if kept else ((), (), (), ())
         return Read(items, actions, times, values, dropped)
+
+
+def _of(
+    numbers_ABK: Mapping[str, Floats], row: int, wanted: slice, keep_K: NDArray[np.bool_]
+) -> dict[str, tuple[float, ...]] | None:
+    """Return what one answer tells of its items, by event type; None where nothing is known."""
+    told = {name: tuple(each[row, wanted][keep_K].tolist()) for name, each in numbers_ABK.items()}
+    return told or None

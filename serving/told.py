@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.ask import Ask
-from serving.ranking import Answer
+from serving.ranking import Answer, ByType
 
 
 def prediction(ask: Ask, answer: Answer, request_id: str, version: str) -> dict[str, Any]:
@@ -22,9 +22,8 @@ def prediction(ask: Ask, answer: Answer, request_id: str, version: str) -> dict[
         for item, title, score in zip(answer.items, answer.titles, answer.scores, strict=True)
     ]
     for place, item in enumerate(items):
-        item["tasks"] = answer.tasks and {
-            name: chances[place] for name, chances in answer.tasks.items()
-        }
+        item["tasks"] = _at(place, answer.tasks)
+        item["values"] = _at(place, answer.values)
     told: dict[str, Any] = {
         "items": items,
         "model_version": version,
@@ -39,3 +38,8 @@ def prediction(ask: Ask, answer: Answer, request_id: str, version: str) -> dict[
     if answer.reason is not None:
         told["reason"] = answer.reason
     return told if ask.user_id is None else {"user_id": ask.user_id, **told}
+
+
+def _at(place: int, numbers: ByType | None) -> dict[str, float] | None:
+    """Return what is told of the item at one place."""
+    return {name: each[place] for name, each in numbers.items()} if numbers else None

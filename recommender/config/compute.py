@@ -26,6 +26,10 @@ class ComputeConfig(Section):
     queue: int = Field(1024, ge=1)
     """Asks that may wait to be computed; beyond it requests are refused (503)."""
 
+    explanations: int = Field(32, ge=1)
+    """Asks that may wait to be explained, which takes as long as many recommendations; beyond it
+    requests are refused (503)."""
+
     states_mb: float = Field(64.0, ge=0)
     """Memory for the states of the histories that were asked about last."""
 

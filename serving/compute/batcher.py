@@ -122,6 +122,14 @@ class Batcher(Generic[AskT, FoundT, AnswerT]):
         """Asks that wait and are not being computed yet."""
         return self._asks
 
+    def has_room(self, asks: int) -> bool:
+        """Tell whether a request may wait, too; one that finds an empty queue always may.
+
+        Args:
+            asks: of the request.
+        """
+        return not self._asks or self._asks + asks <= self._queue
+
     async def answer(self, asks: Sequence[AskT], found: Sequence[FoundT]) -> list[AnswerT]:
         """Answer one request; a caller that is cancelled is not computed for.
 
@@ -141,15 +149,17 @@ class Batcher(Generic[AskT, FoundT, AnswerT]):
         with self._changed:
             if self._closed:
                 raise ClosedError("this server is going away", "ask again")
-            # A request that finds an empty queue is taken however large it is.
-            if self._asks and self._asks + len(asks) > self._queue:
-                raise OverloadedError(
-                    f"{self._asks} asks wait already, {self._queue} may", "ask again in a moment"
-                )
+            if not self.has_room(len(asks)):
+                raise self.refusal()
             self._waiting.append(request)
             self._asks += len(asks)
             self._changed.notify()
         return await request.told
+
+    def refusal(self) -> OverloadedError:
+        """Return what a request is told that may not wait."""
+        told = f"{self._asks} asks wait already, {self._queue} may"
+        return OverloadedError(told, "ask again in a moment")
 
     def close(self, timeout_s: float = 30.0) -> bool:
         """Take no more requests, and answer those that wait.

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Generic
 
 from kserve.errors import ServerNotReady
 
-from recommender.config.compute import ComputeConfig
-from serving.ask import Ask
-from serving.compute.batcher import Batch, Batcher, ClosedError, OverloadedError
-from serving.ranking import Answer, Found
-
-Work = Callable[[Sequence[Ask], Sequence[Found]], list[Answer]]
+from serving.compute.batcher import (
+    AnswerT,
+    AskT,
+    Batch,
+    Batcher,
+    ClosedError,
+    FoundT,
+    OverloadedError,
+)
 
 
 class BusyError(ServerNotReady):  # type: ignore[misc]  # kserve is untyped
-    """Too many requests wait: HTTP 503, gRPC UNAVAILABLE.
+    """This server can't take the request: HTTP 503, gRPC UNAVAILABLE.
 
     Args:
-        reason: what is too much.
+        reason: why.
     """
 
     def __init__(self, reason: str) -> None:
@@ -30,34 +34,63 @@ class BusyError(ServerNotReady):  # type: ignore[misc]  # kserve is untyped
         return str(self.reason)
 
 
-class Worker:
+class FullError(BusyError):
+    """Too many requests wait: HTTP 503, gRPC RESOURCE_EXHAUSTED, which no client repeats at once.
+
+    Args:
+        reason: what is too much.
+    """
+
+
+class Worker(Generic[AskT, FoundT, AnswerT]):
     """Answers asks in a thread of its own, those of concurrent requests together.
 
     It is not closed on SIGTERM: what is under way must be answered, and its thread ends with the
     process.
 
     Args:
-        work: ranks.
-        config: limits.
+        work: answers asks.
+        batch: asks that share one computation, at most.
+        queue: asks that may wait.
         observe: told of every batch.
     """
 
     def __init__(
-        self, work: Work, config: ComputeConfig, observe: Callable[[Batch], None] | None = None
+        self,
+        work: Callable[[Sequence[AskT], Sequence[FoundT]], list[AnswerT]],
+        *,
+        batch: int,
+        queue: int,
+        observe: Callable[[Batch], None] | None = None,
     ) -> None:
-        self._batcher: Batcher[Ask, Found, Answer] = Batcher(
-            work, most=config.batch, queue=config.queue, observe=observe
+        self._batcher: Batcher[AskT, FoundT, AnswerT] = Batcher(
+            work, most=batch, queue=queue, observe=observe
         )
 
-    async def answer(self, asks: Sequence[Ask], found: Sequence[Found]) -> list[Answer]:
+    def admit(self, asks: int) -> None:
+        """Refuse a request at its start that would be refused in the end.
+
+        Args:
+            asks: of the request.
+
+        Raises:
+            FullError: too many wait already.
+        """
+        if not self._batcher.has_room(asks):
+            raise FullError(self._batcher.refusal().message)
+
+    async def answer(self, asks: Sequence[AskT], found: Sequence[FoundT]) -> list[AnswerT]:
         """Answer one request.
 
         Raises:
-            BusyError: too many wait already.
+            FullError: too many wait already.
+            BusyError: the worker was closed.
         """
         try:
             return await self._batcher.answer(asks, found)
-        except (OverloadedError, ClosedError) as error:
+        except OverloadedError as error:
+            raise FullError(error.message) from None
+        except ClosedError as error:
             raise BusyError(error.message) from None
 
     def close(self) -> None:

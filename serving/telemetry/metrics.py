@@ -39,8 +39,8 @@ _AGES = (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 
 ERRORS = {
     "InvalidInput": ("invalid", "invalid_request"),
     "InvalidAskError": ("invalid", "invalid_request"),
-    "OverloadedError": ("unavailable", "overloaded"),
-    "ClosedError": ("unavailable", "closing"),
+    "FullError": ("unavailable", "overloaded"),
+    "BusyError": ("unavailable", "closing"),
     "ModelNotReady": ("unavailable", "not_ready"),
     "TimeoutError": ("error", "timeout"),
     "CancelledError": ("unavailable", "cancelled"),

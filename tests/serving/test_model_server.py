@@ -72,7 +72,7 @@ def test_a_known_user_is_answered_from_the_history_in_the_store(
     told = predict(client, user_id="ann", k=3)
     # i0, i1 and i3 were clicked or bought; the impression of i2 is no history.
     assert ids(told) == ["i2", "i4", "i5"]
-    first = {"item_id": "i2", "title": "Thing i2", "score": 5.0, "tasks": None}
+    first = {"item_id": "i2", "title": "Thing i2", "score": 5.0, "tasks": None, "values": None}
     assert told["items"][0] == first
     assert told["basis"] == "history"
     assert told["user_id"] == "ann"

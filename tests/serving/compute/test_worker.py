@@ -10,9 +10,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from kserve.errors import ServerNotReady, server_not_ready_handler
 
-from recommender.config.compute import ComputeConfig
 from serving.ask import Ask
-from serving.compute.worker import BusyError, Worker
+from serving.compute.worker import BusyError, FullError, Worker
 from serving.ranking import Found
 
 
@@ -24,7 +23,7 @@ def test_beyond_the_queue_requests_are_refused_and_the_others_answered() -> None
         assert go.wait(10)
         return [ask.k for ask in asks]
 
-    worker = Worker(work, ComputeConfig(queue=1))
+    worker = Worker(work, batch=32, queue=1)
 
     async def ask(k: int):
         return await worker.answer([Ask(user_id="ann", k=k)], [Found()])
@@ -35,15 +34,18 @@ def test_beyond_the_queue_requests_are_refused_and_the_others_answered() -> None
             await asyncio.sleep(0.001)
         second = asyncio.create_task(ask(2))
         await asyncio.sleep(0.01)
-        with pytest.raises(BusyError, match="1 asks wait already") as refused:
+        with pytest.raises(FullError, match="1 asks wait already"):
+            worker.admit(1)
+        with pytest.raises(FullError, match="1 asks wait already") as refused:
             await ask(3)
         go.set()
         assert [await first, await second] == [[1], [2]]
         return refused.value
 
     error = asyncio.run(all_of_them())
-    # What KServe's gRPC server reads to say UNAVAILABLE.
+    # What the gRPC server reads to say RESOURCE_EXHAUSTED.
     assert error.reason == str(error)
+    worker.admit(9)  # nobody waits any more
     worker.close()
     with pytest.raises(BusyError, match="going away"):
         asyncio.run(ask(4))
@@ -55,7 +57,7 @@ def test_kserve_says_503() -> None:
 
     @app.get("/")
     async def busy() -> None:
-        raise BusyError("too many asks wait already")
+        raise FullError("too many asks wait already")
 
     answer = TestClient(app).get("/")
     assert answer.status_code == 503
