@@ -16,6 +16,7 @@ from recommender.config.evaluation import EvaluationConfig
 from recommender.config.features import FeaturesConfig
 from recommender.config.model import ModelConfig
 from recommender.config.quality import QualityConfig
+from recommender.config.refresh import RefreshConfig
 from recommender.config.registry import RegistryConfig
 from recommender.config.rollout import RolloutConfig
 from recommender.config.section import Section
@@ -60,6 +61,9 @@ class Config(Section):
 
     training: TrainingConfig = TrainingConfig()
     """How the model is trained."""
+
+    refresh: RefreshConfig = RefreshConfig()
+    """How the model in production is brought up to date between full trainings."""
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured, and what a candidate must show."""

@@ -79,6 +79,36 @@ def extended(scorer: TransformerScorer, ids: Sequence[str], white_NV: Floats) ->
     )
 
 
+def carried(
+    scorer: TransformerScorer,
+    catalogue: Catalogue,
+    white_IV: Floats,
+    popularity_IF: Floats,
+    seen_I: NDArray[np.bool_],
+) -> TransformerScorer:
+    """Return the scorer on another catalogue, with what it knows of the items that both have.
+
+    Args:
+        scorer: trained.
+        catalogue: I items, in any order; what it lacks is forgotten.
+        white_IV: their text, whitened as the model's; zeros without words.
+        popularity_IF: their log popularity at another moment.
+        seen_I: items that may have an id part from here on, which begins as zeros; those that
+            have one already keep it.
+    """
+    index = scorer.catalogue.index
+    row_I = np.array([index.get(item, -1) for item in catalogue.ids], np.int64)
+    weights = dict(scorer.weights())
+    for name in _UNKNOWN:
+        moved = weights[name][np.maximum(row_I, 0)]
+        moved[row_I < 0] = 0
+        weights[name] = moved
+    known = np.maximum(weights["tower.known_I"], seen_I).astype(np.float32)
+    weights |= {_TEXT: white_IV, _POPULARITY: popularity_IF}
+    weights |= {"tower.known_I": known, "popularity.known_I": known}
+    return TransformerScorer.restore(scorer.settings(), weights, catalogue)
+
+
 class Whitening:
     """An affine map of text vectors.
 
@@ -92,8 +122,13 @@ class Whitening:
         self._offset_V = offset_V
 
     @classmethod
-    def between(cls, text_KW: Floats, white_KV: Floats) -> Whitening:
+    def between(cls, text_KW: Floats, white_KV: Floats, *, check: bool = True) -> Whitening:
         """Return the map from one to the other, of least norm where several would do.
+
+        Args:
+            text_KW: vectors before, some of them of words.
+            white_KV: the same after.
+            check: whether the map must fit all of them.
 
         Raises:
             OtherTextError: there is none.
@@ -106,7 +141,7 @@ class Whitening:
         offset_V = white_KV.mean(axis=0, dtype=np.float64)
         matrix_WV, *_ = np.linalg.lstsq(text_KW - mean_W, white_KV - offset_V, rcond=1e-5)
         error = np.abs((text_KW - mean_W) @ matrix_WV + offset_V - white_KV).max()
-        if error > _FIT:
+        if check and error > _FIT:
             raise OtherTextError(
                 f"text vectors of the feature store are not those that the model was trained on: "
                 f"they differ by {error:.2g}"

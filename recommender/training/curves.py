@@ -11,9 +11,15 @@ from recommender.files import atomic_directory, atomic_file, write_json
 from recommender.training.run import Trained
 
 
-def write_record(path: Path, trained: Sequence[Trained]) -> None:
-    """Write `training.json`: the curve and the figures of every fold, the candidate's last."""
-    write_json(path, {"folds": [_record(one) for one in trained]})
+def write_record(path: Path, trained: Sequence[Trained], **more: Any) -> None:
+    """Write `training.json`: the curve and the figures of every fold, the candidate's last.
+
+    Args:
+        path: of the file.
+        trained: one per fold.
+        more: plain JSON values beside them.
+    """
+    write_json(path, {"folds": [_record(one) for one in trained], **more})
 
 
 def _record(trained: Trained) -> dict[str, Any]:
@@ -37,7 +43,7 @@ def draw(path: Path, trained: Sequence[Trained]) -> None:
     losses, quality = figure.subplots(1, 2)
     for fold, one in enumerate(trained):
         colour = f"C{fold % 10}"
-        for phase, style in (("search", "-"), ("refit", "--")):
+        for phase, style in (("search", "-"), ("refit", "--"), ("refresh", "-.")):
             epochs = [epoch for epoch in one.curve if epoch.phase == phase]
             if epochs:
                 losses.plot(

@@ -172,6 +172,8 @@ def _step(
             f"{phase.name}: the loss of another process is not finite, at step {at.step + 1}"
         )
     run.optimizer.step()
+    if phase.anchor is not None:
+        phase.anchor.pull(run.module, rate)
     run.average(config.ema)
     run.position = replace(
         at,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recommender.config.training import TrainingConfig
 from recommender.model.transformer import UnifiedTransformer
+from recommender.training.anchor import Anchor
 from recommender.training.checkpoint import Checkpoint, Checkpoints
 from recommender.training.examples import Examples
 from recommender.training.validation import Validation
@@ -23,7 +24,7 @@ class Epoch:
     """One row of the curve.
 
     Attributes:
-        phase: "search" or "refit".
+        phase: "search", "refit" or "refresh".
         epoch: from 1.
         item_loss: mean over batches of the next-item cross-entropy, nats per target.
         action_loss: mean over batches of the next-action cross-entropy, nats per event.
@@ -64,12 +65,13 @@ class Phase:
     """One training from the first weights to the last.
 
     Attributes:
-        name: "search" or "refit".
+        name: "search", "refit" or "refresh".
         examples: what is learned from.
         validation: the requests after each epoch; None or empty: all epochs are run.
         epochs: the cosine ends here.
         seed: of the order of the data and of dropout.
         before: the curve of the phase before this one.
+        anchor: pulls the weights back after every step, where they start from a model.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Phase:
     epochs: int
     seed: int
     before: tuple[Epoch, ...] = ()
+    anchor: Anchor | None = None
 
 
 @dataclass

@@ -1,0 +1,118 @@
+"""A trained model made ready to learn on: on another data set, from where it is.
+
+What the model knows of an item goes with the item, by its id. The words of items that it never saw
+are read through the whitening that it was trained with, which is found again from the items that
+both know.
+
+Shape letters: I items of the data set, J items of the model, K items that both have, V whitened
+text components, W width of the encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recommender.errors import TrainingError
+from recommender.features.dataset import Dataset
+from recommender.model.extended import OtherTextError, Whitening, carried
+from recommender.model.scorer import TransformerScorer
+from recommender.model.transformer import UnifiedTransformer
+from recommender.training.examples import Examples
+
+Floats = NDArray[np.float32]
+
+_SAME = 1e-2
+"""Largest difference between two whitened vectors of the same words, in deviations."""
+_ROUNDS = 8
+_FEWEST = 0.5
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training from a trained model begins.
+
+    Attributes:
+        module: on the data set's catalogue; a copy of its own.
+        new_I: items that the model had no id part of, and that have events, (I,) bool.
+    """
+
+    module: UnifiedTransformer
+    new_I: NDArray[np.bool_]
+
+
+def start_from(scorer: TransformerScorer, dataset: Dataset, examples: Examples) -> Start:
+    """Put a trained model on a data set's catalogue, as of the cut of the examples.
+
+    Args:
+        scorer: trained; it stays as it is.
+        dataset: its catalogue, and the text vectors of it.
+        examples: of the data set before the cut.
+
+    Raises:
+        TrainingError: the vectors are not of the encoder that the model was trained with.
+    """
+    index = scorer.catalogue.index
+    row_I = np.array([index.get(item, -1) for item in dataset.catalogue.ids], np.int64)
+    knew_I = np.zeros(len(row_I), bool)
+    known_J = scorer.module.tower.known_I.numpy() > 0
+    knew_I[row_I >= 0] = known_J[row_I[row_I >= 0]]
+    white_IV = _whitened(scorer, row_I, dataset.text)
+    moved = carried(scorer, dataset.catalogue, white_IV, examples.latest, examples.known)
+    # What answers was made without gradients; what learns is made anew.
+    module = moved.module
+    module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
+    return Start(module, examples.known & ~knew_I)
+
+
+def _whitened(scorer: TransformerScorer, row_I: NDArray[np.int64], text_IW: Floats) -> Floats:
+    """Return the whitened text of the data set's items; as the model has it where it is the same.
+
+    A few items may have got other words since: pairs that don't fit are left out, one round after
+    the other, until one map leads from most of the others to the model's vectors.
+    """
+    text_JV = scorer.module.tower.text_IV.numpy()
+    both = np.flatnonzero(row_I >= 0)
+    had_KV = text_JV[row_I[both]]
+    white_IV = np.zeros((len(row_I), text_JV.shape[1]), np.float32)
+    worded = np.any(text_IW[both] != 0, axis=1)
+    if not np.any(text_JV):
+        return white_IV  # the model reads no words
+    fitting = np.flatnonzero(worded & np.any(had_KV != 0, axis=1))
+    fewest = max(1, int(_FEWEST * len(fitting)))
+    for _ in range(_ROUNDS):
+        if len(fitting) < fewest:
+            break
+        try:
+            whitening = Whitening.between(text_IW[both[fitting]], had_KV[fitting], check=False)
+        except OtherTextError:
+            break
+        error_K = np.abs(whitening(text_IW[both[fitting]]) - had_KV[fitting]).max(axis=1)
+        if error_K.max() <= _SAME:
+            white_IV = whitening(text_IW)
+            same = np.abs(white_IV[both] - had_KV).max(axis=1) <= _SAME
+            white_IV[both[same]] = had_KV[same]
+            return white_IV
+        fitting = fitting[error_K <= max(_SAME, float(np.quantile(error_K, 0.9)))]
+    raise TrainingError(
+        f"the text vectors of the data set ({len(both)} of its items are known to the model) are "
+        "not those that the model was trained on",
+        "the text encoder or the text of most items has changed: train anew (`ostinato run`)",
+    )
+
+
+def own_parts(module: UnifiedTransformer, rows_I: NDArray[np.bool_]) -> None:
+    """Let the items' own parts learn, those of some items only.
+
+    Args:
+        module: whose id vectors and popularity rests are to learn.
+        rows_I: of which items, (I,).
+    """
+    mine_I = torch.from_numpy(rows_I.astype(np.float32))
+    for parameter in (module.tower.id_ID, module.popularity.rest_I):
+        parameter.requires_grad_(True)
+        mask = mine_I.view(-1, *[1] * (parameter.ndim - 1))
+        parameter.register_hook(lambda gradient, mask=mask: gradient * mask)  # type: ignore[no-untyped-call]
