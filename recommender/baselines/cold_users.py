@@ -6,10 +6,8 @@ Shape letters: I items, G groups of people.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 
 from recommender.baselines.popularity import count
 from recommender.baselines.trend_popularity import TrendPopularity
@@ -17,6 +15,7 @@ from recommender.cold_users import ColdUsers
 from recommender.config import Config
 from recommender.errors import ConfigError
 from recommender.features.dataset import Dataset
+from recommender.features.people import with_people
 from recommender.features.sequences import EventLog
 from recommender.scoring import Floats
 from recommender.split import Fold
@@ -51,22 +50,6 @@ def fit_cold_users(dataset: Dataset, fold: Fold, config: Config) -> ColdUsers | 
             "name them in evaluation.slices.attributes, and run from materialize again",
         )
     return ColdUsers("popular", popular_I, *_groups(with_people(known, dataset.attributes), size))
-
-
-def with_people(log: EventLog, attributes: pa.Table | None) -> EventLog:
-    """Return a log that knows its people.
-
-    Args:
-        log: of pseudonyms.
-        attributes: of a `Dataset`: column `user` and one per attribute; None: nothing is known.
-    """
-    if attributes is None:
-        return log
-    known = {
-        str(row.pop("user")): {name: value for name, value in row.items() if value is not None}
-        for row in attributes.to_pylist()
-    }
-    return replace(log, people=tuple(known.get(user) for user in log.users))
 
 
 def _groups(log: EventLog, size: int) -> tuple[list[str], Floats]:

@@ -36,8 +36,14 @@ class ActionsConfig(Section):
     """Whether an item that is already in the history is never recommended again
     (true for films, false for groceries)."""
 
+    surfaces: tuple[str, ...] = Field((), max_length=100)
+    """Surfaces (pages, campaigns) that are told apart, where `model.surface` reads them: those at
+    which lists are asked for, too. All others, and none at all, are one."""
+
     @model_validator(mode="after")
     def _known(self) -> Self:
+        if len(set(self.surfaces)) != len(self.surfaces):
+            raise ValueError(f"surfaces names one twice: {list(self.surfaces)}")
         if len(set(self.types)) != len(self.types):
             raise ValueError(f"types names one twice: {list(self.types)}")
         for key in ("history", "success", "negative"):
@@ -73,3 +79,7 @@ class ActionsConfig(Section):
             ValueError: the type is not configured.
         """
         return self.types.index(event) + 1
+
+    def surface_code(self, surface: str | None) -> int:
+        """Return the tensor code of a surface (1 …); 0 where there is none or it isn't named."""
+        return self.surfaces.index(surface) + 1 if surface in self.surfaces else 0

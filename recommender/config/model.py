@@ -37,6 +37,37 @@ class ModelConfig(Section):
     """Most categories, and most brands, that the model reads as inputs of their own, with the
     price's bucket; the most frequent. 0: none, and no price (the default text names them, too)."""
 
+    numbers: tuple[str, ...] = ()
+    """Further numbers of items that the model reads, in buckets of equally many items, by their
+    names in `source.items.columns.numbers`."""
+
+    vectors: tuple[str, ...] = ()
+    """Further vectors of items (of images, of sound) that the model reads beside the text's, by
+    their names in `source.items.columns.vectors`."""
+
+    vector_width: int = Field(32, ge=1)
+    """Principal components of each further vector that the model reads, at most."""
+
+    user_attributes: tuple[str, ...] = ()
+    """What the model reads of whoever asks, by names of attributes of users; what is missing, or
+    too rare to learn from, is unknown."""
+
+    user_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the histories of whose owner a training step is told nothing, so that the model can
+    answer people of whom nothing is known."""
+
+    surface: bool = False
+    """Whether the model reads where events happened, and where its answer will be shown; which
+    surfaces there are `actions.surfaces` says."""
+
+    demand: bool = False
+    """Whether the level and the forecast of every item's demand (`features.trends`) stand beside
+    its popularity, each as of the moment at which it is read."""
+
+    id_buckets: int = Field(0, ge=0)
+    """Rows of the table that the items' id parts are in, by two hashes of each id: bounds memory
+    where the catalogue is huge. 0: a row for each item."""
+
     request_time: bool = True
     """Whether the request's hour, weekday and time since the last event shape the answer
     (serving knows them; a comparison from order alone switches this off)."""
@@ -63,4 +94,12 @@ class ModelConfig(Section):
     def _heads(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        return self
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for key in ("numbers", "vectors", "user_attributes"):
+            names = getattr(self, key)
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key} names one twice: {list(names)}")
         return self

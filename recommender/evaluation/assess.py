@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from recommender.artifact import Model
-from recommender.baselines.cold_users import with_people
 from recommender.baselines.rivals import fit
 from recommender.config import Config
 from recommender.config.evaluation import PRIMARY
@@ -38,6 +37,7 @@ from recommender.evaluation.long_term.served_lists import Shown
 from recommender.evaluation.panel import Panel
 from recommender.evaluation.score import Ranker, Scored, score
 from recommender.features.dataset import Dataset
+from recommender.features.people import with_people
 
 _EXAMPLES = 5
 FORECAST, RECENT = "trend-popularity", "recent-popularity"

@@ -64,7 +64,9 @@ def groups(requests: EvaluationSet, dataset: Dataset, config: Config) -> list[Sl
         ),
         *(
             slices.by_attribute(requests, name, values, settings.largest)
-            for name, values in attributes(requests.log, dataset.attributes).items()
+            for name, values in attributes(
+                requests.log, dataset.attributes, settings.attributes
+            ).items()
         ),
     )
     kept = list(found)
@@ -73,12 +75,20 @@ def groups(requests: EvaluationSet, dataset: Dataset, config: Config) -> list[Sl
     return [each for each in kept if sizes[each.family] > 1]
 
 
-def attributes(log: EventLog, table: pa.Table | None) -> dict[str, list[str | None]]:
-    """Return each attribute's value of every user of a log; none where the data has none."""
+def attributes(
+    log: EventLog, table: pa.Table | None, wanted: Sequence[str]
+) -> dict[str, list[str | None]]:
+    """Return each attribute's value of every user of a log; none where the data has none.
+
+    Args:
+        log: of pseudonyms.
+        table: of a `Dataset`; may hold more, which the model reads.
+        wanted: names of those that people are grouped by.
+    """
     if table is None:
         return {}
     rows = {user: row for row, user in enumerate(table["user"].to_pylist())}
-    columns = {name: table[name].to_pylist() for name in table.column_names if name != "user"}
+    columns = {name: table[name].to_pylist() for name in wanted if name in table.column_names}
     return {
         name: [values[rows[user]] if user in rows else None for user in log.users]
         for name, values in columns.items()
@@ -121,7 +131,8 @@ def gaps(panel: Panel, dataset: Dataset, rival: str, config: Config) -> tuple[Ga
     place = {name: row for row, name in enumerate(panel.runs)}
     primary = panel.metrics.index(PRIMARY)
     ours, theirs = (panel.values[:, place[name], primary] for name in (next(iter(place)), rival))
-    for family, values in attributes(panel.requests.log, dataset.attributes).items():
+    grouped = attributes(panel.requests.log, dataset.attributes, settings.attributes)
+    for family, values in grouped.items():
         mine = np.array([values[user] or "" for user in panel.users])
         names, group_U = np.unique(mine, return_inverse=True)
         gap = quality_gap(

@@ -58,6 +58,8 @@ class Aligned:
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             histories.now,
             people=histories.people,
+            surfaces=None if histories.surfaces is None else histories.surfaces[known],
+            surface=histories.surface,
         )
         scores_BJ = self._inner.scores(translated)
         scores_BI = scores_BJ[:, np.maximum(self._row_I, 0)]

@@ -73,6 +73,7 @@ def freeze(
         dataset.data_version,
         dict(sorted(unscored.items())),
         counts,
+        log.asked(users[order], times[order], history_limit).surface,
     )
 
 
@@ -179,4 +180,5 @@ def _needed(log: EventLog, scored: Ints, users: Ints, start: Ints, stop: Ints) -
         log.actions[rows],
         log.times[rows],
         log.values[rows],
+        surfaces=None if log.surfaces is None else log.surfaces[rows],
     )

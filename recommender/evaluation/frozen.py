@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +49,8 @@ class EvaluationSet:
         data_version: of the data set.
         unscored: test users without any request that can be scored, and why.
         counts: what was left out or is special, by name.
+        surfaces: code of where each request was made, (B,) int8; None where the log tells no
+            surfaces apart.
     """
 
     log: EventLog
@@ -63,6 +66,7 @@ class EvaluationSet:
     data_version: str
     unscored: dict[str, str]
     counts: dict[str, int]
+    surfaces: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -70,7 +74,7 @@ class EvaluationSet:
     def save(self, folder: Path) -> None:
         """Write the folder, atomically: four tables and `evaluation_set.json`."""
         log = self.log
-        tables = {
+        tables: dict[str, dict[str, Any]] = {
             "log": {
                 "user": log.user_of_event,
                 "item": log.items,
@@ -91,6 +95,9 @@ class EvaluationSet:
                 "reason": pa.array(list(self.unscored.values()), pa.string()),
             },
         }
+        if log.surfaces is not None and self.surfaces is not None:
+            tables["log"]["surface"] = log.surfaces
+            tables["requests"]["surface"] = self.surfaces
         with atomic_directory(folder) as temporary:
             for name, columns in tables.items():
                 pq.write_table(pa.table(columns), temporary / f"{name}.parquet", compression="zstd")
@@ -137,6 +144,7 @@ class EvaluationSet:
                 log["action"].to_numpy(),
                 log["time"].to_numpy(),
                 log["value"].to_numpy(),
+                surfaces=_surfaces(log),
             ),
             Catalogue(tuple(items["item_id"].to_pylist())),
             requests["user"].to_numpy(),
@@ -150,6 +158,7 @@ class EvaluationSet:
             described["data_version"],
             dict(zip(*(unscored[c].to_pylist() for c in ("user", "reason")), strict=True)),
             described["counts"],
+            _surfaces(requests),
         )
         if data_version is not None and loaded.data_version != data_version:
             raise ArtifactError(
@@ -174,7 +183,8 @@ class EvaluationSet:
 
     def histories(self, rows: Ints) -> Histories:
         """Return the histories of some requests, as served."""
-        return self.log.histories(self.users[rows], self.times[rows], self.history_limit)
+        found = self.log.histories(self.users[rows], self.times[rows], self.history_limit)
+        return found if self.surfaces is None else replace(found, surface=self.surfaces[rows])
 
     def relevance(self, rows: Ints) -> NDArray[np.bool_]:
         """Return which items are relevant to some requests, (len(rows), I)."""
@@ -204,7 +214,14 @@ class EvaluationSet:
             digest.update(np.ascontiguousarray(part).tobytes())
         for part in (self.users, self.times, self.folds, self.relevant, self.offsets):
             digest.update(np.ascontiguousarray(part).tobytes())
+        for told in (log.surfaces, self.surfaces):
+            if told is not None:
+                digest.update(np.ascontiguousarray(told).tobytes())
         return digest.hexdigest()[:16]
+
+
+def _surfaces(table: pa.Table) -> NDArray[np.int8] | None:
+    return table["surface"].to_numpy() if "surface" in table.column_names else None
 
 
 def ranges(starts: Ints, lengths: Ints) -> Ints:

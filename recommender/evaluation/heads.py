@@ -27,6 +27,7 @@ from recommender.evaluation.metrics.classification import (
 )
 from recommender.features.cases import cases, drawn
 from recommender.features.dataset import Dataset
+from recommender.features.people import with_people
 from recommender.scoring import ActionModel as ActionModel
 from recommender.split import Fold
 
@@ -87,7 +88,7 @@ def judge_heads(
         most: cases that are looked at; beyond it they are drawn at random.
         seed: of that draw.
     """
-    log, catalogue = dataset.log, len(dataset.catalogue)
+    log, catalogue = with_people(dataset.log, dataset.attributes), len(dataset.catalogue)
     found = drawn(cases(log, catalogue, fold.test_start, fold.test_end), most, seed)
     if not len(found):
         return ()
@@ -97,7 +98,7 @@ def judge_heads(
     parts = []
     for start in range(0, len(found), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        histories = asked.histories(users[rows], found.moments[rows], history_limit)
+        histories = asked.asked(users[rows], found.moments[rows], history_limit, log)
         parts.append(model.action_probabilities(histories, items[rows, None])[:, 0])
     chances_NA = np.concatenate(parts).astype(np.float64)
     known = cases(log, catalogue, int(log.times.min()), fold.test_start)

@@ -22,6 +22,7 @@ from recommender.evaluation.records import Interval
 from recommender.evaluation.score import Ranker
 from recommender.features.cases import moments_shown
 from recommender.features.dataset import Dataset
+from recommender.features.people import with_people
 from recommender.features.sequences import Exposures
 from recommender.split import Fold
 
@@ -101,7 +102,7 @@ def _target(
     reward_N: Doubles,
 ) -> tuple[Doubles, Predicted]:
     """Return the candidate's probability of what was shown, (N,), and a model of rewards."""
-    log, items = dataset.log, len(dataset.catalogue)
+    log, items = with_people(dataset.log, dataset.attributes), len(dataset.catalogue)
     shown_N = log.items[rows].astype(np.int64)
     # One request per user and moment: the places of a list share their history.
     moments = np.stack([log.user_of_event[rows], moments_shown(log)[rows]], axis=1)
@@ -126,8 +127,8 @@ def _target(
     block = max(1, _BLOCK_SCORES // items)
     for start in range(0, len(asked), block):
         stop = min(start + block, len(asked))
-        histories = known.histories(
-            asked[start:stop, 0], asked[start:stop, 1], config.features.history_limit
+        histories = known.asked(
+            asked[start:stop, 0], asked[start:stop, 1], config.features.history_limit, log
         )
         chance_BI = _softmax(
             ranker.scores(histories.recent(history)).astype(np.float64)

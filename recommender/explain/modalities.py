@@ -134,4 +134,14 @@ def _together(histories: list[Histories]) -> Histories:
         np.concatenate([each.values for each in histories]),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.concatenate([each.now for each in histories]),
+        people=None
+        if any(each.people is None for each in histories)
+        else tuple(person for each in histories for person in each.people or ()),
+        surfaces=_joined([each.surfaces for each in histories]),
+        surface=_joined([each.surface for each in histories]),
     )
+
+
+def _joined(parts: list[NDArray[np.int8] | None]) -> NDArray[np.int8] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None

@@ -40,6 +40,10 @@ def occluded(history: Histories, keep_NT: Bools) -> Histories:
         history.values[event],
         offsets,
         np.repeat(history.now, len(keep_NT)),
+        # Who asks, and where, is told to every variant: it is not the history.
+        people=None if history.people is None else history.people * len(keep_NT),
+        surfaces=None if history.surfaces is None else history.surfaces[event],
+        surface=None if history.surface is None else np.repeat(history.surface, len(keep_NT)),
     )
 
 

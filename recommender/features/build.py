@@ -118,8 +118,8 @@ def build_dataset(
 def _attributes(
     people: pa.Table, users: tuple[str, ...], hidden: tuple[str, ...], config: Config
 ) -> pa.Table | None:
-    """Return the attributes that evaluation groups people by, and no other: they may identify."""
-    wanted = config.evaluation.slices.attributes
+    """Return what evaluation groups people by and the model reads of them: more may identify."""
+    wanted = dict.fromkeys((*config.evaluation.slices.attributes, *config.model.user_attributes))
     if not wanted:
         return None
     known = dict(zip(people["user_id"].to_pylist(), people["attributes"].to_pylist(), strict=True))

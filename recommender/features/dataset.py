@@ -1,9 +1,10 @@
 """What training and evaluation read: the event log, the catalogue, text vectors and the folds.
 
-A folder: `log.parquet` (users as pseudonyms; `position` and `propensity` where they were logged),
-`items.parquet` (row order = tensor order), `text.safetensors` (`vectors`, items × encoder width),
-`attributes.parquet` (what people are grouped by, where the configuration asks for it) and
-`dataset.json`.
+A folder: `log.parquet` (users as pseudonyms; `position` and `propensity` where they were logged;
+codes of `surface` where surfaces are told apart), `items.parquet` (row order = tensor order),
+`text.safetensors` (`vectors`, items × encoder width),
+`attributes.parquet` (what people are grouped by and what the model reads of them, where the
+configuration asks for it) and `dataset.json`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Dataset:
         folds: the cuts of time, the candidate's last.
         data_version: of the canonical tables.
         encoder: name and revision of the text encoder.
-        attributes: column `user` and one per attribute that evaluation groups people by.
+        attributes: column `user` and one per attribute that evaluation groups people by or the
+            model reads.
         languages: of the catalogue, and how much of each the text encoder knows.
     """
 
@@ -80,6 +82,8 @@ class Dataset:
                 table = table.append_column("position", pa.array(log.exposures.positions))
                 chances = pa.array(log.exposures.propensities)
                 table = table.append_column("propensity", chances)
+            if log.surfaces is not None:
+                table = table.append_column("surface", pa.array(log.surfaces))
             pq.write_table(table, temporary / "log.parquet", compression="zstd")
             if self.attributes is not None:
                 # Only of people who are in the log: who was taken out of it is taken out here.
@@ -125,6 +129,7 @@ class Dataset:
             exposures=Exposures(table["position"].to_numpy(), table["propensity"].to_numpy())
             if "propensity" in table.column_names
             else None,
+            surfaces=table["surface"].to_numpy() if "surface" in table.column_names else None,
         )
         folds = tuple(Fold(**fold) for fold in described["folds"])
         return cls(

@@ -22,6 +22,14 @@ def type_codes(names: pa.ChunkedArray, actions: ActionsConfig) -> NDArray[np.int
     return np.array([*(known.get(name, 0) for name in distinct.to_pylist()), 0], np.int8)[codes]
 
 
+def surface_codes(names: pa.ChunkedArray, actions: ActionsConfig) -> NDArray[np.int8]:
+    """Return the code of each event's surface, (E,); 0 where it has none or an unnamed one."""
+    codes, distinct = dictionary(names)
+    known = [actions.surface_code(name) for name in distinct.to_pylist()]
+    # One more at the end, for the code −1 of a missing surface.
+    return np.array([*known, 0], np.int8)[codes]
+
+
 def require_known(
     known_E: NDArray[np.bool_], names: pa.ChunkedArray, rows: Ints, what: str, hint: str
 ) -> None:

@@ -22,7 +22,7 @@ Shape letters: E events, U users, B histories in a batch, T events in all of the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from recommender.config.actions import ActionsConfig
 from recommender.errors import FeatureError
 from recommender.features.catalogue import Catalogue
-from recommender.features.event_codes import require_known, type_codes
+from recommender.features.event_codes import require_known, surface_codes, type_codes
 from recommender.features.event_order import in_order, taken
 
 __all__ = ["Catalogue", "EventLog", "Histories", "Ints"]
@@ -54,7 +54,10 @@ class Histories:
         event_ids: texts, (T,), where the log carries them: the online store keeps them, training
             needs none.
         people: what is known of each person besides events, or None of somebody unknown, (B,);
-            read only of people without history.
+            read of people without history, and by models of `model.user_attributes`.
+        surfaces: codes of where each event happened (`ActionsConfig.surface_code`), (T,) int8;
+            None where nobody tells surfaces apart.
+        surface: codes of where each answer will be shown, (B,) int8; None: not known.
     """
 
     items: NDArray[np.int32]
@@ -65,6 +68,8 @@ class Histories:
     now: Ints
     event_ids: pa.Array | None = None
     people: tuple[Mapping[str, str] | None, ...] | None = None
+    surfaces: NDArray[np.int8] | None = None
+    surface: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.now)
@@ -86,6 +91,8 @@ class Histories:
             self.now[start:stop],
             None if self.event_ids is None else self.event_ids[first:last],
             None if self.people is None else self.people[start:stop],
+            None if self.surfaces is None else self.surfaces[first:last],
+            None if self.surface is None else self.surface[start:stop],
         )
 
     def recent(self, limit: int) -> Histories:
@@ -105,6 +112,8 @@ class Histories:
             self.now,
             None if self.event_ids is None else self.event_ids.take(pa.array(rows)),
             self.people,
+            None if self.surfaces is None else self.surfaces[rows],
+            self.surface,
         )
 
     def batches(self, size: int) -> Iterable[Histories]:
@@ -173,6 +182,7 @@ class EventLog:
         items, actions, times, values, event_ids: as in `Histories`, (E,).
         exposures: how each item came to be in front of the user, if the log carries that.
         people: what is known of each user besides events, (U,), where somebody needs it.
+        surfaces: as in `Histories`, (E,).
     """
 
     users: tuple[str, ...]
@@ -184,6 +194,7 @@ class EventLog:
     event_ids: pa.Array | None = None
     exposures: Exposures | None = None
     people: tuple[Mapping[str, str] | None, ...] | None = None
+    surfaces: NDArray[np.int8] | None = None
 
     @classmethod
     def build(
@@ -235,6 +246,7 @@ class EventLog:
             values[rows].astype(np.float32),
             taken(events["event_id"], rows) if event_ids else None,
             Exposures.build(events, rows) if exposures else None,
+            surfaces=surface_codes(events["surface"], actions)[rows] if actions.surfaces else None,
         )
 
     def __len__(self) -> int:
@@ -260,6 +272,7 @@ class EventLog:
             None if self.event_ids is None else self.event_ids.filter(pa.array(keep)),
             None if self.exposures is None else self.exposures.where(keep),
             self.people,
+            None if self.surfaces is None else self.surfaces[keep],
         )
 
     def of_types(self, names: Iterable[str], actions: ActionsConfig) -> EventLog:
@@ -300,7 +313,30 @@ class EventLog:
             np.asarray(times, np.int64),
             None if self.event_ids is None else self.event_ids.take(pa.array(rows)),
             None if self.people is None else tuple(self.people[user] for user in users),
+            None if self.surfaces is None else self.surfaces[rows],
         )
+
+    def asked(
+        self, users: Ints, times: Ints, limit: int, events: EventLog | None = None
+    ) -> Histories:
+        """Return the histories as of (user, time) pairs, and where each was asked for.
+
+        That is where the user's first event of that very moment happened, if there is one: the
+        answer was to be shown there. Nothing else of that event is told.
+
+        Args:
+            users: as in `windows`.
+            times: as in `windows`.
+            limit: as in `windows`.
+            events: of the same users: those that tell where; by default the log's own.
+        """
+        found, told = self.histories(users, times, limit), events or self
+        if told.surfaces is None or not len(told):
+            return found
+        _, stop = told.windows(users, times, limit)
+        event = np.minimum(stop, len(told) - 1)
+        there = (stop < told.offsets[users + 1]) & (told.times[event] == times)
+        return replace(found, surface=np.where(there, told.surfaces[event], 0).astype(np.int8))
 
     @cached_property
     def _time_range(self) -> tuple[int, int]:

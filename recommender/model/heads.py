@@ -27,18 +27,21 @@ class Contexts:
         row: the sequence, (C,) int64.
         position: how many of its events lie strictly before the moment (0: none), (C,) int64.
         now: UTC milliseconds, (C,) int64.
+        surface: code of where the answer will be shown, (C,) int64; None: not known.
     """
 
     row: Tensor
     position: Tensor
     now: Tensor
+    surface: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.now)
 
     def of(self, rows: Tensor) -> Contexts:
         """Return some of the contexts."""
-        return Contexts(self.row[rows], self.position[rows], self.now[rows])
+        surface = None if self.surface is None else self.surface[rows]
+        return Contexts(self.row[rows], self.position[rows], self.now[rows], surface)
 
     def last(self, times_BT: Tensor) -> Tensor:
         """Return the time of the last event before each moment; any where there is none, (C,)."""
@@ -96,19 +99,30 @@ class RequestHead(nn.Module):
         width: D.
         dropout: on what each part adds.
         request_time: whether the moment of asking counts.
+        surfaces: number of surfaces that are told apart; 0: where it is shown does not count.
     """
 
-    def __init__(self, width: int, dropout: float, *, request_time: bool) -> None:
+    def __init__(
+        self, width: int, dropout: float, *, request_time: bool, surfaces: int = 0
+    ) -> None:
         super().__init__()
         self.inputs = RequestInputs(width) if request_time else None
         self.feed = FeedForward(width, dropout)
         self.norm = RMSNorm(width)
+        self.surface = nn.Embedding(surfaces + 1, width) if surfaces else None
+        if self.surface is not None:
+            nn.init.zeros_(self.surface.weight)
 
     def forward(self, state_CD: Tensor, times_BT: Tensor, contexts: Contexts) -> Tensor:
         """Return the queries, (C, D)."""
         if self.inputs is not None:
             last_C = contexts.last(times_BT)
             state_CD = state_CD + self.inputs(contexts.now, last_C, contexts.position == 0)
+        if self.surface is not None:
+            unknown = torch.zeros_like(contexts.position)
+            state_CD = state_CD + self.surface(
+                unknown if contexts.surface is None else contexts.surface
+            )
         query_CD: Tensor = self.norm(self.feed(state_CD))
         return query_CD
 

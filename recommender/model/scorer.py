@@ -16,6 +16,7 @@ from recommender.config.model import ModelConfig
 from recommender.features.sequences import Catalogue, Histories
 from recommender.model.heads import Contexts
 from recommender.model.padded import Padded, tensor
+from recommender.model.reads import Reads
 from recommender.model.transformer import UnifiedTransformer
 from recommender.scoring import Floats
 
@@ -120,7 +121,7 @@ class TransformerScorer:
             ):
                 stop += 1
             rows = order[start:stop]
-            batches.append((rows, *_asked(histories, rows, lengths[rows])))
+            batches.append((rows, *_asked(histories, rows, lengths[rows], self.module.reads)))
             start = stop
         return batches
 
@@ -130,6 +131,7 @@ class TransformerScorer:
             "config": self.module.config.model_dump(mode="json"),
             "actions": self.module.action.out.out_features,
             "repeats": self.module.repeats is not None,
+            "reads": self.module.reads.to_json(),
         }
 
     def weights(self) -> dict[str, NDArray[Any]]:
@@ -153,15 +155,23 @@ class TransformerScorer:
             tensors["tower.known_I"],
             tensors["popularity.popularity_IF"],
             repeats=bool(settings["repeats"]),
+            reads=Reads.from_json(settings.get("reads") or {}),
+            buckets_I2=tensors.get("tower.buckets_I2"),
         )
         module.load_state_dict(tensors)
         return cls(module, catalogue)
 
 
 def _asked(
-    histories: Histories, rows: NDArray[np.int64], lengths: NDArray[np.int64]
+    histories: Histories, rows: NDArray[np.int64], lengths: NDArray[np.int64], reads: Reads
 ) -> tuple[Padded, Contexts]:
     """Return some histories, cut to their most recent events, each asked at its end."""
     start = histories.offsets[1:][rows] - lengths
-    contexts = Contexts(torch.arange(len(rows)), tensor(lengths), tensor(histories.now[rows]))
-    return Padded.cut(histories, start, lengths), contexts
+    surface = people = None
+    if reads.surfaces and histories.surface is not None:
+        surface = tensor(histories.surface[rows])
+    if reads.profiles and histories.people is not None:
+        people = reads.people.of([histories.people[row] for row in rows], len(rows))
+    padded = Padded.cut(histories, start, lengths, surfaces=bool(reads.surfaces), people=people)
+    place, now = torch.arange(len(rows)), tensor(histories.now[rows])
+    return padded, Contexts(place, tensor(lengths), now, surface)

@@ -2,8 +2,8 @@
 
 It knows nothing of training or devices: tensors in, tensors out.
 
-Shape letters: B sequences, T events, S = T + 1 states, C contexts, I items, D width, V text
-components, F popularity features, P (context, item) pairs.
+Shape letters: B sequences, T events, S = T + 1 states, C contexts, I items, N some of them, D
+width, V text components, F popularity features, P (context, item) pairs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from recommender.config.model import ModelConfig
 from recommender.model.blocks import Block, RelativeBias
 from recommender.model.heads import ActionHead, Contexts, Pairs, Popularity, Repeats, RequestHead
-from recommender.model.inputs import EventInputs, ItemTower
+from recommender.model.inputs import EventInputs, ItemTower, PersonInputs
 from recommender.model.layers import Dropout
 from recommender.model.padded import Padded
+from recommender.model.reads import Reads
 
 
 class UnifiedTransformer(nn.Module):
@@ -29,6 +30,8 @@ class UnifiedTransformer(nn.Module):
         text_IV: whitened text vectors of the catalogue.
         known_I: whether each item was seen in training.
         popularity_IF: log popularity as of the cut, see `Popularity`.
+        reads: what is read beside ids, actions and times.
+        buckets_I2: rows of the id table of each item, where `config.id_buckets` hashes ids.
     """
 
     def __init__(
@@ -40,18 +43,29 @@ class UnifiedTransformer(nn.Module):
         popularity_IF: Tensor,
         *,
         repeats: bool,
+        reads: Reads | None = None,
+        buckets_I2: Tensor | None = None,
     ) -> None:
         super().__init__()
         width = config.width
         self.config = config
-        self.tower = ItemTower(text_IV, known_I, width, config.id_dropout)
-        self.inputs = EventInputs(actions, width, time=config.event_time)
+        self.reads = reads or Reads()
+        self.tower = ItemTower(
+            text_IV, known_I, width, config.id_dropout, buckets_I2, config.id_buckets
+        )
+        sizes, surfaces = self.reads.people.sizes, self.reads.surfaces
+        person = PersonInputs(sizes, width, config.user_dropout) if sizes else None
+        self.inputs = EventInputs(
+            actions, width, time=config.event_time, surfaces=surfaces, people=person
+        )
         self.drop = Dropout(config.dropout)
         self.bias = RelativeBias(config.heads, time_bias=config.time_bias)
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.dropout) for _ in range(config.layers)
         )
-        self.request = RequestHead(width, config.dropout, request_time=config.request_time)
+        self.request = RequestHead(
+            width, config.dropout, request_time=config.request_time, surfaces=surfaces
+        )
         self.log_scale = nn.Parameter(torch.tensor(config.logit_scale or width**-0.5).log())
         self.popularity = Popularity(popularity_IF, known_I)
         self.repeats = Repeats(width, time=config.request_time) if repeats else None
@@ -61,9 +75,9 @@ class UnifiedTransformer(nn.Module):
                 if isinstance(part, nn.Linear):
                     nn.init.normal_(part.weight, std=config.initial_std)
 
-    def item_vectors(self) -> Tensor:
-        """Return the vectors of the catalogue, (I, D)."""
-        vectors: Tensor = self.tower()
+    def item_vectors(self, rows_N: Tensor | None = None) -> Tensor:
+        """Return the vectors of the catalogue, (I, D), or of some of its rows, (N, D)."""
+        vectors: Tensor = self.tower(rows_N)
         return vectors
 
     def states(self, items_ID: Tensor, histories: Padded) -> Tensor:

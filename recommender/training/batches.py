@@ -80,9 +80,18 @@ class Batch:
         item_context, item_rows = _ranges(examples.item_offsets, contexts[asked])
         action_context, action_rows = _ranges(examples.action_offsets, contexts)
         return cls(
-            histories=Padded.cut(examples.history, examples.window_start[windows], lengths),
+            histories=Padded.cut(
+                examples.history,
+                examples.window_start[windows],
+                lengths,
+                surfaces=examples.surface is not None,
+                people=None if examples.people is None else examples.people[windows],
+            ),
             contexts=Contexts(
-                tensor(row), tensor(examples.position[contexts]), tensor(examples.now[contexts])
+                tensor(row),
+                tensor(examples.position[contexts]),
+                tensor(examples.now[contexts]),
+                None if examples.surface is None else tensor(examples.surface[contexts]),
             ),
             asked=tensor(asked),
             slice=tensor(examples.slice[contexts[asked]]),
@@ -118,6 +127,9 @@ def with_empty(batch: Batch, chosen_K: Tensor) -> Batch:
             torch.cat([contexts.row, contexts.row[again]]),
             torch.cat([contexts.position, torch.zeros_like(again)]),
             torch.cat([contexts.now, contexts.now[again]]),
+            None
+            if contexts.surface is None
+            else torch.cat([contexts.surface, contexts.surface[again]]),
         ),
         asked=torch.cat([batch.asked, torch.arange(len(again)) + len(contexts)]),
         slice=torch.cat([batch.slice, batch.slice[chosen]]),

@@ -12,6 +12,7 @@ time, I items, F lengths of memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from recommender.config.actions import ActionsConfig
 from recommender.errors import TrainingError
 from recommender.features.cases import cases
 from recommender.features.sequences import EventLog, Ints
+from recommender.model.people import PeopleCodes
 from recommender.training.popularity import log_popularity
 
 MEMORIES = (None, 0.1, 0.01)
@@ -48,6 +50,8 @@ class Examples:
         latest: the same at the cut, (I, F) float32.
         known: whether an item has a history event before the cut, (I,) bool.
         exclude_seen: whether items of the history are never recommended again.
+        surface: code of where each context's first event happened, (C,) int8; None: not read.
+        people: codes of what is known of each window's owner, (W, P); None: nothing is read.
     """
 
     history: EventLog
@@ -67,6 +71,8 @@ class Examples:
     latest: NDArray[np.float32]
     known: NDArray[np.bool_]
     exclude_seen: bool
+    surface: NDArray[np.int8] | None = None
+    people: Ints | None = None
 
     @classmethod
     def build(
@@ -80,6 +86,8 @@ class Examples:
         *,
         slices: int = 32,
         latest_window: bool = False,
+        people: PeopleCodes | None = None,
+        demand: Callable[[Ints], NDArray[np.float32]] | None = None,
     ) -> Examples:
         """Make the examples of everything before a cut.
 
@@ -92,6 +100,8 @@ class Examples:
             other: weight of item targets that are history, but no success.
             slices: of time, for popularity; with 1 it is that of the cut throughout.
             latest_window: whether only the latest window of each history is learned from.
+            people: what is read of whoever it is.
+            demand: further features beside popularity, as of moments (X,): (X, I, further F).
 
         Raises:
             TrainingError: before the cut there is no history, or nothing to recommend.
@@ -133,6 +143,10 @@ class Examples:
         successes = history.of_types(actions.successes, actions)
         moments = _slices(history.times, slices)
         popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
+        if demand is not None:
+            # The first slice's moment is the log's first: nothing lies before it.
+            read = np.append(moments, cut) if slices > 1 else np.array([cut, cut])
+            popularity = np.concatenate([popularity, demand(read)], axis=2)
         contexts = np.arange(len(now_C) + 1)
         # The action head learns what serving asks it: how far a person goes with an item that is
         # put in front of them, at the moment it is, not what the log's later rows already show.
@@ -157,6 +171,12 @@ class Examples:
             latest=popularity[-1],
             known=known_I,
             exclude_seen=actions.exclude_seen,
+            surface=None if past.surfaces is None else past.surfaces[new_E],
+            people=None
+            if people is None
+            else people.of(past.people, len(past.users))[
+                past.user_of_event[new_E][context_offsets[:-1]]
+            ],
         )
 
 

@@ -18,9 +18,16 @@ _CODE = (
     "config",
     "features/cases.py",
     "features/catalogue.py",
+    "features/decomposition.py",
+    "features/demand.py",
     "features/event_codes.py",
     "features/event_order.py",
+    "features/forecasters.py",
+    "features/people.py",
     "features/sequences.py",
+    "features/shares.py",
+    "features/smoothing.py",
+    "features/trends.py",
     "model",
     "scoring.py",
     "training",
@@ -48,9 +55,22 @@ def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
     if log.exposures is not None:
         digest.update(log.exposures.positions.tobytes())
     digest.update("\n".join(dataset.catalogue.ids).encode())
-    if config.model.attribute_width:
+    model = config.model
+    if model.attribute_width:
         told = dataset.items.select(["categories", "brand", "price"]).to_pylist()
         digest.update(json.dumps(told).encode())
+    for name in (*(["numbers"] if model.numbers else ()), *(["vectors"] if model.vectors else ())):
+        if name in dataset.items.column_names:
+            digest.update(json.dumps(dataset.items[name].to_pylist()).encode())
+    if model.surface and log.surfaces is not None:
+        digest.update(log.surfaces.tobytes())
+    if model.user_attributes and dataset.attributes is not None:
+        digest.update(json.dumps(dataset.attributes.to_pydict()).encode())
+    if model.demand:
+        trends = config.features.trends.model_dump(mode="json")
+        created = dataset.items["created"].cast("int64").to_pylist()
+        digest.update(json.dumps([dataset.items["categories"].to_pylist(), created]).encode())
+        digest.update(json.dumps(trends, sort_keys=True).encode())
     digest.update(code_version().encode())
     return digest.hexdigest()[:16]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,19 @@ import torch
 
 from recommender.artifact import Model
 from recommender.config import Config
+from recommender.errors import ConfigError
 from recommender.features.dataset import Dataset
-from recommender.model.attributes import attribute_columns
+from recommender.features.people import with_people
+from recommender.features.sequences import EventLog
+from recommender.model.id_buckets import id_buckets
+from recommender.model.people import PeopleCodes
+from recommender.model.reads import Reads, item_columns
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
-from recommender.model.whitening import whiten
 from recommender.split import Fold
 from recommender.training.checkpoint import Checkpoints
 from recommender.training.cpu import fast_products, keep_memory
+from recommender.training.demand import log_demand
 from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
 from recommender.training.loop import fit
@@ -142,7 +148,7 @@ def _train(
     checkpoints = _checkpoints(dataset, fold, config)
     items = len(dataset.catalogue)
     validation = Validation.build(
-        dataset.log,
+        _log_read(dataset, config),
         fold.validation_start,
         fold.test_start,
         items,
@@ -194,30 +200,71 @@ def _trained(
 
 def _start(dataset: Dataset, cut: int, config: Config) -> tuple[Examples, UnifiedTransformer]:
     """Return the examples before a cut and a fresh module for them."""
+    model = config.model
+    log = _log_read(dataset, config)
+    people = None
+    if model.user_attributes:
+        people = PeopleCodes.learned(_people_before(log, cut), model.user_attributes)
     examples = Examples.build(
-        dataset.log,
+        log,
         cut,
         len(dataset.catalogue),
         config.actions,
-        config.model.history,
+        model.history,
         config.training.other_weight,
         slices=config.training.popularity_slices,
         latest_window=config.training.windows == "latest",
+        people=people,
+        demand=partial(log_demand, log, dataset.items, config) if model.demand else None,
     )
-    read_IV = whiten(dataset.text, examples.known, config.model.text_width)
-    if config.model.attribute_width:
-        told = attribute_columns(dataset.items, examples.known, config.model.attribute_width)
-        read_IV = np.concatenate([read_IV, told], axis=1)
+    read_IV, attributes, vectors = item_columns(dataset.items, dataset.text, examples.known, model)
+    surfaces = len(config.actions.surfaces) if model.surface else 0
+    buckets = id_buckets(dataset.catalogue.ids, model.id_buckets) if model.id_buckets else None
     torch.manual_seed(config.seed)
     module = UnifiedTransformer(
-        config.model,
+        model,
         len(config.actions.types),
         torch.from_numpy(read_IV),
         torch.from_numpy(examples.known),
         torch.from_numpy(examples.latest),
-        repeats=config.model.repeats and not config.actions.exclude_seen,
+        repeats=model.repeats and not config.actions.exclude_seen,
+        reads=Reads(surfaces, people or PeopleCodes(), attributes, vectors),
+        buckets_I2=None if buckets is None else torch.from_numpy(buckets),
     )
     return examples, module
+
+
+def _log_read(dataset: Dataset, config: Config) -> EventLog:
+    """Return the log with what the model reads of people and surfaces, and no more of them.
+
+    Raises:
+        ConfigError: the model is to read what the data set does not hold.
+    """
+    log, wanted = dataset.log, config.model.user_attributes
+    if config.model.surface and log.surfaces is None:
+        raise ConfigError(
+            "model.surface is true, but the data set tells no surfaces apart",
+            "name them in actions.surfaces, and run from materialize again",
+        )
+    if not config.model.surface:
+        log = replace(log, surfaces=None)
+    if not wanted:
+        return log
+    held = () if dataset.attributes is None else dataset.attributes.column_names
+    if missing := sorted(set(wanted) - set(held)):
+        raise ConfigError(
+            f"model.user_attributes names {', '.join(missing)}, which the data set lacks",
+            "map them in source.users.attributes, and run from materialize again",
+        )
+    return with_people(log, dataset.attributes)
+
+
+def _people_before(log: EventLog, cut: int) -> list[Mapping[str, str] | None]:
+    """Return what is known of everybody who did something before a cut."""
+    active_U = np.zeros(len(log.users), bool)
+    active_U[log.user_of_event[log.times < cut]] = True
+    people = log.people or (None,) * len(log.users)
+    return [person for person, active in zip(people, active_U, strict=True) if active]
 
 
 def _checkpoints(dataset: Dataset, fold: Fold, config: Config) -> Checkpoints:

@@ -100,7 +100,7 @@ class Validation:
         relevant = place_R[relevant[chosen] // items] * items + relevant[chosen] % items
         user_R, time_R = user_R[rows], time_R[rows]
         return cls(
-            history.histories(user_R, time_R, limit),
+            history.asked(user_R, time_R, limit),
             actions.exclude_seen,
             np.unique(user_R, return_inverse=True)[1].astype(np.int64),
             relevant,

@@ -153,4 +153,6 @@ def _of(histories: Histories, rows: list[int]) -> Histories:
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         histories.now[rows],
         people=None if histories.people is None else tuple(histories.people[r] for r in rows),
+        surfaces=None if histories.surfaces is None else histories.surfaces[events],
+        surface=None if histories.surface is None else histories.surface[rows],
     )
