@@ -137,6 +137,31 @@ def everybody(
 
 
 @app.command()
+def bench(
+    systems: Annotated[
+        list[str] | None,
+        typer.Argument(help="`unified` and rivals; default: unified and the classics."),
+    ] = None,
+    config: ConfigPath = DEFAULT,
+    workspace: WorkspacePath = None,
+    settings: Setting = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table as JSON, too.")] = None,
+) -> None:
+    """Train the model and its rivals alike, and print who finds what at which cost.
+
+    The same split, requests and full ranking for all of them. Nothing is registered or served.
+
+    Examples:
+      ostinato bench
+      ostinato bench unified popularity item-knn -c configs/movielens-small.yaml --out bench.json
+    """
+    from pipelines import bench as bench_of
+
+    tree = config_of(config, workspace, settings)
+    bench_of.run(tree, systems or bench_of.CLASSICS, console(), out)
+
+
+@app.command()
 def serve(config: ConfigPath = DEFAULT, workspace: WorkspacePath = None) -> None:
     """Start (or find running) the endpoint with the current champion, after a reboot say."""
     from serving.endpoint import serve as start

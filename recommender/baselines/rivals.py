@@ -14,7 +14,9 @@ from recommender.config.evaluation import Rival
 from recommender.features.dataset import Dataset
 from recommender.split import Fold
 
-_FITS: dict[Rival, Callable[[Dataset, Fold, Config], Model]] = {
+Fit = Callable[[Dataset, Fold, Config], Model]
+
+_FITS: dict[Rival, Fit] = {
     "popularity": fit_popularity,
     "recent-popularity": fit_recent_popularity,
     "trend-popularity": fit_trend_popularity,
@@ -22,6 +24,11 @@ _FITS: dict[Rival, Callable[[Dataset, Fold, Config], Model]] = {
     "history-text": fit_history_text,
     "behaviour-text": fit_behaviour_text,
 }
+
+
+def names() -> tuple[str, ...]:
+    """Return what the rivals are called."""
+    return tuple(_FITS)
 
 
 def fit(rival: Rival, dataset: Dataset, fold: Fold, config: Config) -> Model:
