@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,20 @@ class ModelConfig(Section):
 
     heads: int = Field(2, ge=1)
     """Attention heads per block; must divide `width`."""
+
+    block: Literal["swiglu", "hstu"] = "swiglu"
+    """What a block does. `swiglu`: softmax attention, then a gated feed-forward part. `hstu`: gated
+    attention without a softmax and without a feed-forward part, with half the weights per block."""
+
+    position: Literal["relative", "rotary", "absolute"] = "relative"
+    """How attention knows the order. `relative`: a learned bias by the number of events in between;
+    `rotary`: queries and keys turned by their places; `absolute`: a learned vector per place."""
+
+    bias_per_layer: bool = False
+    """Whether each block learns biases of its own (for places and for time), or all share them."""
+
+    similarity: Literal["dot", "cosine"] = "dot"
+    """Of a query and an item. `cosine`: of vectors of length 1, with a learned temperature."""
 
     history: int = Field(50, ge=1)
     """Most recent events the model reads, T."""
@@ -85,7 +99,8 @@ class ModelConfig(Section):
 
     logit_scale: float | None = Field(None, gt=0)
     """What the dot product of a query and an item is multiplied by at first; then it is learned.
-    None: 1 / √width. A larger one learns ids faster, and needs many events per item."""
+    None: 1 / √width, or 6 for cosines. A larger one learns ids faster, and needs many events per
+    item."""
 
     initial_std: float | None = Field(None, gt=0)
     """Standard deviation of the fresh weights of the blocks; None: 0.58 / √(inputs)."""
@@ -94,6 +109,11 @@ class ModelConfig(Section):
     def _heads(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        if self.position == "rotary" and self.width // self.heads % 2:
+            raise ValueError(
+                f"rotary positions turn pairs: width / heads ({self.width // self.heads}) "
+                "must be even"
+            )
         return self
 
     @model_validator(mode="after")

@@ -22,11 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from recommender.export.tables import BucketTables, hours, taken, weekdays
-from recommender.model.blocks import Block
-from recommender.model.transformer import UnifiedTransformer
-
-KeysValues = tuple[Tensor, Tensor]
-"""Keys and values of one block, each (B, H, S, K)."""
+from recommender.model.blocks import KeysValues, bias_of_blocks
+from recommender.model.transformer import AnyBlock, UnifiedTransformer
 
 
 @dataclass(frozen=True)
@@ -96,11 +93,12 @@ class Reading(nn.Module):
             first: the first state that is computed.
         """
         bias = self.module.bias
-        heads = self.module.config.heads
         places_S = torch.arange(times_BT.shape[1] + 1)
         apart_QS = places_S[first:, None] - places_S[None, :]
-        near_QS = taken(self.tables.distance_S, apart_QS.clamp(min=0))
-        place_HQS = torch.stack([taken(bias.place_HN[head], near_QS) for head in range(heads)])
+        place_HQS = torch.zeros_like(apart_QS, dtype=torch.float32)[None]
+        if bias.place_HN is not None:
+            near_QS = taken(self.tables.distance_S, apart_QS.clamp(min=0))
+            place_HQS = torch.stack([taken(table_N, near_QS) for table_N in bias.place_HN])
         place_HQS = place_HQS.masked_fill(apart_QS < 0, float("-inf"))
         if bias.time_HN is None:
             return place_HQS[None]
@@ -108,9 +106,7 @@ class Reading(nn.Module):
         started_BT = times_BT[:, max(first - 1, 0) :]
         apart_BQT = self.tables.durations(started_BT[:, :, None] - times_BT[:, None, :])
         apart_BQS = nn.functional.pad(apart_BQT, (1, 0, 1 if first == 0 else 0, 0))
-        time_BHQS = torch.stack(
-            [taken(bias.time_HN[head], apart_BQS) for head in range(heads)], dim=1
-        )
+        time_BHQS = torch.stack([taken(table_N, apart_BQS) for table_N in bias.time_HN], dim=1)
         return time_BHQS + place_HQS
 
     def read(
@@ -133,9 +129,12 @@ class Reading(nn.Module):
         """
         rows_B = torch.arange(x_BQD.shape[0])
         kept: list[KeysValues] = []
-        blocks = [cast(Block, block) for block in self.module.blocks]
-        for place, block in enumerate(blocks):
-            keys_values = _keys_values(block, x_BQD)
+        blocks = [cast(AnyBlock, block) for block in self.module.blocks]
+        first = 0 if past is None else past[0][0].shape[2]
+        x_BQD, rotation = self.module.placed(x_BQD, first)
+        biases = bias_of_blocks(bias_BHQS, len(blocks), self.module.config.heads)
+        for place, (block, bias_BHQS) in enumerate(zip(blocks, biases, strict=True)):
+            keys_values = block.keys_values(x_BQD, rotation)
             if past is not None:
                 before = past[place]
                 keys_values = (
@@ -147,7 +146,8 @@ class Reading(nn.Module):
                 bias_BHQS = bias_BHQS.expand(x_BQD.shape[0], -1, -1, -1)[rows_B, :, last_B]
                 x_BQD = x_BQD[rows_B, last_B][:, None, :]
                 bias_BHQS = bias_BHQS[:, :, None, :]
-            x_BQD = _attended(block, x_BQD, keys_values, bias_BHQS)
+                rotation = None if rotation is None else rotation.of(last_B)
+            x_BQD = block.read(x_BQD, keys_values, bias_BHQS, rotation)
         return x_BQD[:, 0], kept
 
     def query(self, state_BD: Tensor, times_BT: Tensor, length_B: Tensor, now_B: Tensor) -> Tensor:
@@ -212,33 +212,3 @@ class Reading(nn.Module):
             ago_BT = self.tables.durations(now_B[:, None] - times_BT)
             added_BT = added_BT + taken(repeats.ago_1N[0], ago_BT)
         return added_BT.masked_fill(superseded_BT | ~inside_BT, 0.0)
-
-
-def _keys_values(block: Block, x_BQD: Tensor) -> KeysValues:
-    batch, states, width = x_BQD.shape
-    both = nn.functional.linear(block.attention_norm(x_BQD), block.qkv.weight[width:])
-    shaped = both.view(batch, states, 2, block.heads, width // block.heads)
-    return shaped[:, :, 0].transpose(1, 2), shaped[:, :, 1].transpose(1, 2)
-
-
-def _attended(block: Block, x_BQD: Tensor, past: KeysValues, bias_BHQS: Tensor) -> Tensor:
-    batch, states, width = x_BQD.shape
-    query_BQD = nn.functional.linear(block.attention_norm(x_BQD), block.qkv.weight[:width])
-    query_BHQK = query_BQD.view(batch, states, block.heads, -1).transpose(1, 2)
-    mixed_BHQK = _mixed(query_BHQK, *past, bias_BHQS)
-    mixed_BQD = mixed_BHQK.transpose(1, 2).reshape(batch, states, width)
-    x_BQD = x_BQD + block.out(mixed_BQD)
-    fed_BQD: Tensor = block.feed(x_BQD)
-    return fed_BQD
-
-
-def _mixed(query_BHQK: Tensor, keys_BHSK: Tensor, values_BHSK: Tensor, bias_BHQS: Tensor) -> Tensor:
-    if not torch.compiler.is_exporting():
-        return nn.functional.scaled_dot_product_attention(
-            query_BHQK, keys_BHSK, values_BHSK, bias_BHQS
-        )
-    # Spelled out: a fused one is traced with the memory layout of this machine's kernel.
-    scaled_BHQK = query_BHQK * query_BHQK.shape[-1] ** -0.5
-    weight_BHQS = (scaled_BHQK @ keys_BHSK.transpose(2, 3) + bias_BHQS).softmax(dim=-1)
-    mixed_BHQK: Tensor = weight_BHQS @ values_BHSK
-    return mixed_BHQK

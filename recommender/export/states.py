@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recommender.export.reading import KeysValues
+from recommender.model.blocks import KeysValues
 
 
 @dataclass(frozen=True)

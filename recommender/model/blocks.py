@@ -1,18 +1,24 @@
 """The body: pre-norm causal blocks whose attention sees how far apart two events are.
 
 Shape letters: B sequences, S states, D width, H heads, K width of a head (D / H), F width of the
-feed-forward part.
+feed-forward part, Q states that ask.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from recommender.model.layers import Dropout, RMSNorm, gated, looked_up
+from recommender.model.rotary import Rotation, rotated
 from recommender.model.times import BUCKETS, duration_buckets
 
 DISTANCES = 32
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values of one block, each (B, H, S, K)."""
 
 
 def distance_buckets(distances: Tensor) -> Tensor:
@@ -29,17 +35,18 @@ class RelativeBias(nn.Module):
     words", §3.2).
 
     Args:
-        heads: H.
-        time_bias: whether time counts, too.
+        heads: H; those of all blocks together where each has a bias of its own.
+        time_bias: whether time counts.
+        place_bias: whether places count.
     """
 
-    def __init__(self, heads: int, *, time_bias: bool) -> None:
+    def __init__(self, heads: int, *, time_bias: bool, place_bias: bool = True) -> None:
         super().__init__()
-        self.place_HN = nn.Parameter(torch.zeros(heads, DISTANCES))
+        self.place_HN = nn.Parameter(torch.zeros(heads, DISTANCES)) if place_bias else None
         self.time_HN = nn.Parameter(torch.zeros(heads, BUCKETS)) if time_bias else None
 
     def forward(self, times_BT: Tensor) -> Tensor:
-        """Return the bias, -inf where a state would see a later one, (B or 1, H, S, S).
+        """Return the bias, -inf where a state would see a later one, (B or 1, H or 1, S, S).
 
         Args:
             times_BT: of the events, UTC milliseconds; state 0 is the start token, which has no
@@ -48,13 +55,29 @@ class RelativeBias(nn.Module):
         states = times_BT.shape[1] + 1
         places_S = torch.arange(states, device=times_BT.device)
         distances_SS = places_S[:, None] - places_S[None, :]
-        bias_HBSS = looked_up(self.place_HN, distance_buckets(distances_SS.clamp(min=0))[None])
+        bias_HBSS = torch.zeros((1, 1, states, states), device=times_BT.device)
+        if self.place_HN is not None:
+            near_SS = distance_buckets(distances_SS.clamp(min=0))
+            bias_HBSS = looked_up(self.place_HN, near_SS[None])
         if self.time_HN is not None:
             apart_BTT = duration_buckets(times_BT[:, :, None] - times_BT[:, None, :])
             bias_HBSS = bias_HBSS + looked_up(
                 self.time_HN, nn.functional.pad(apart_BTT, (1, 0, 1, 0))
             )
         return bias_HBSS.transpose(0, 1).masked_fill(distances_SS < 0, float("-inf"))
+
+
+def bias_of_blocks(bias_BXQS: Tensor, blocks: int, heads: int) -> Sequence[Tensor]:
+    """Return the bias of each block: the same one, or its own heads of it.
+
+    Args:
+        bias_BXQS: X is 1, H, or the heads of all blocks together.
+        blocks: how many.
+        heads: H.
+    """
+    if blocks > 1 and bias_BXQS.shape[1] == blocks * heads:
+        return bias_BXQS.chunk(blocks, dim=1)
+    return [bias_BXQS] * blocks
 
 
 class Block(nn.Module):
@@ -77,11 +100,19 @@ class Block(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.feed = FeedForward(width, dropout)
 
-    def forward(self, x_BSD: Tensor, bias_BHSS: Tensor) -> Tensor:
-        """Return the stream after this block, (B, S, D)."""
+    def forward(self, x_BSD: Tensor, bias_BHSS: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """Return the stream after this block, (B, S, D).
+
+        Args:
+            x_BSD: the stream before it.
+            bias_BHSS: added to attention's logits; B and H may be 1.
+            rotation: of queries and keys by their places, if they are turned.
+        """
         batch, states, width = x_BSD.shape
         qkv_BS3HK = self.qkv(self.attention_norm(x_BSD)).view(batch, states, 3, self.heads, -1)
         q_BHSK, k_BHSK, v_BHSK = qkv_BS3HK.permute(2, 0, 3, 1, 4)
+        if rotation is not None:
+            q_BHSK, k_BHSK = rotated(q_BHSK, rotation), rotated(k_BHSK, rotation)
         if self.training and not x_BSD.is_cuda:
             mixed_BHSK = attended(q_BHSK, k_BHSK, v_BHSK, bias_BHSS)
         else:
@@ -92,6 +123,57 @@ class Block(nn.Module):
         x_BSD = x_BSD + self.drop(self.out(mixed_BSD))
         fed_BSD: Tensor = self.feed(x_BSD)
         return fed_BSD
+
+    def keys_values(self, x_BSD: Tensor, rotation: Rotation | None = None) -> KeysValues:
+        """Return what later states read of these ones; it does not change when events are added.
+
+        Args:
+            x_BSD: the stream before this block.
+            rotation: as in `forward`.
+        """
+        batch, states, width = x_BSD.shape
+        both = nn.functional.linear(self.attention_norm(x_BSD), self.qkv.weight[width:])
+        shaped = both.view(batch, states, 2, self.heads, width // self.heads)
+        k_BHSK, v_BHSK = shaped[:, :, 0].transpose(1, 2), shaped[:, :, 1].transpose(1, 2)
+        return (k_BHSK if rotation is None else rotated(k_BHSK, rotation)), v_BHSK
+
+    def read(
+        self,
+        x_BQD: Tensor,
+        keys_values: KeysValues,
+        bias_BHQS: Tensor,
+        rotation: Rotation | None = None,
+    ) -> Tensor:
+        """Return the stream of some states after this block, (B, Q, D).
+
+        Args:
+            x_BQD: the stream of Q states before it.
+            keys_values: of all S states.
+            bias_BHQS: as in `forward`.
+            rotation: of the Q states.
+        """
+        batch, states, width = x_BQD.shape
+        query_BQD = nn.functional.linear(self.attention_norm(x_BQD), self.qkv.weight[:width])
+        query_BHQK = query_BQD.view(batch, states, self.heads, -1).transpose(1, 2)
+        if rotation is not None:
+            query_BHQK = rotated(query_BHQK, rotation)
+        mixed_BHQK = _mixed(query_BHQK, *keys_values, bias_BHQS)
+        mixed_BQD = mixed_BHQK.transpose(1, 2).reshape(batch, states, width)
+        x_BQD = x_BQD + self.out(mixed_BQD)
+        fed_BQD: Tensor = self.feed(x_BQD)
+        return fed_BQD
+
+
+def _mixed(query_BHQK: Tensor, keys_BHSK: Tensor, values_BHSK: Tensor, bias_BHQS: Tensor) -> Tensor:
+    if not torch.compiler.is_exporting():
+        return nn.functional.scaled_dot_product_attention(
+            query_BHQK, keys_BHSK, values_BHSK, bias_BHQS
+        )
+    # Spelled out: a fused one is traced with the memory layout of this machine's kernel.
+    scaled_BHQK = query_BHQK * query_BHQK.shape[-1] ** -0.5
+    weight_BHQS = (scaled_BHQK @ keys_BHSK.transpose(2, 3) + bias_BHQS).softmax(dim=-1)
+    mixed_BHQK: Tensor = weight_BHQS @ values_BHSK
+    return mixed_BHQK
 
 
 def attended(q_BHSK: Tensor, k_BHSK: Tensor, v_BHSK: Tensor, bias_BHSS: Tensor) -> Tensor:

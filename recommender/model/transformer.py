@@ -12,12 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from recommender.config.model import ModelConfig
-from recommender.model.blocks import Block, RelativeBias
+from recommender.model.blocks import Block, RelativeBias, bias_of_blocks
 from recommender.model.heads import ActionHead, Contexts, Pairs, Popularity, Repeats, RequestHead
+from recommender.model.hstu import GatedBlock
 from recommender.model.inputs import EventInputs, ItemTower, PersonInputs
 from recommender.model.layers import Dropout
 from recommender.model.padded import Padded
 from recommender.model.reads import Reads
+from recommender.model.rotary import Rotary, Rotation
+
+AnyBlock = Block | GatedBlock
+BLOCKS: dict[str, type[AnyBlock]] = {"swiglu": Block, "hstu": GatedBlock}
+"""By `model.block`."""
+
+# 1 / temperature of fresh cosines. Items stand at both ends, so a fresh state is most like the item
+# it has just read; the 14 that others begin with makes the first loss half as high again.
+_COSINE_SCALE = 6.0
+_SMALL = 0.02
 
 
 class UnifiedTransformer(nn.Module):
@@ -59,14 +70,25 @@ class UnifiedTransformer(nn.Module):
             actions, width, time=config.event_time, surfaces=surfaces, people=person
         )
         self.drop = Dropout(config.dropout)
-        self.bias = RelativeBias(config.heads, time_bias=config.time_bias)
+        self.bias = RelativeBias(
+            config.heads * (config.layers if config.bias_per_layer else 1),
+            time_bias=config.time_bias,
+            place_bias=config.position == "relative",
+        )
+        self.rotary = Rotary(width // config.heads) if config.position == "rotary" else None
+        self.place_SD = (
+            nn.Parameter(torch.randn(config.history + 1, width) * _SMALL)
+            if config.position == "absolute"
+            else None
+        )
         self.blocks = nn.ModuleList(
-            Block(width, config.heads, config.dropout) for _ in range(config.layers)
+            BLOCKS[config.block](width, config.heads, config.dropout) for _ in range(config.layers)
         )
         self.request = RequestHead(
             width, config.dropout, request_time=config.request_time, surfaces=surfaces
         )
-        self.log_scale = nn.Parameter(torch.tensor(config.logit_scale or width**-0.5).log())
+        scale = _COSINE_SCALE if config.similarity == "cosine" else width**-0.5
+        self.log_scale = nn.Parameter(torch.tensor(config.logit_scale or scale).log())
         self.popularity = Popularity(popularity_IF, known_I)
         self.repeats = Repeats(width, time=config.request_time) if repeats else None
         self.action = ActionHead(actions, width)
@@ -76,9 +98,17 @@ class UnifiedTransformer(nn.Module):
                     nn.init.normal_(part.weight, std=config.initial_std)
 
     def item_vectors(self, rows_N: Tensor | None = None) -> Tensor:
-        """Return the vectors of the catalogue, (I, D), or of some of its rows, (N, D)."""
+        """Return the vectors of the catalogue, (I, D), or of some of its rows, (N, D).
+
+        Where cosines count they have length 1.
+        """
         vectors: Tensor = self.tower(rows_N)
-        return vectors
+        return self._compared(vectors)
+
+    def _compared(self, vectors_XD: Tensor) -> Tensor:
+        if self.config.similarity == "dot":
+            return vectors_XD
+        return nn.functional.normalize(vectors_XD, dim=-1)
 
     def states(self, items_ID: Tensor, histories: Padded) -> Tensor:
         """Read histories; state s has seen the first s events, (B, S, D).
@@ -87,11 +117,26 @@ class UnifiedTransformer(nn.Module):
             items_ID: from `item_vectors`.
             histories: B of them.
         """
-        x_BSD: Tensor = self.drop(self.inputs(items_ID, histories))
-        bias_BHSS = self.bias(histories.times)
-        for block in self.blocks:
-            x_BSD = block(x_BSD, bias_BHSS)
-        return x_BSD
+        x_BSD, rotation = self.placed(self.inputs(items_ID, histories))
+        x_BSD = self.drop(x_BSD)
+        bias_BXSS = self.bias(histories.times)
+        biases = bias_of_blocks(bias_BXSS, len(self.blocks), self.config.heads)
+        for block, bias_BHSS in zip(self.blocks, biases, strict=True):
+            x_BSD = block(x_BSD, bias_BHSS, rotation)
+        read_BSD: Tensor = x_BSD
+        return read_BSD
+
+    def placed(self, x_BQD: Tensor, first: int = 0) -> tuple[Tensor, Rotation | None]:
+        """Return the stream with what it is told of absolute places, and how places are turned.
+
+        Args:
+            x_BQD: inputs of Q consecutive states.
+            first: the place of the first of them.
+        """
+        states = x_BQD.shape[1]
+        if self.place_SD is not None:
+            x_BQD = x_BQD + self.place_SD[first : first + states]
+        return x_BQD, None if self.rotary is None else self.rotary(first, states)
 
     def queries(self, items_ID: Tensor, histories: Padded, contexts: Contexts) -> Tensor:
         """Return what is asked for at every context, (C, D).
@@ -108,7 +153,7 @@ class UnifiedTransformer(nn.Module):
 
     def scaled(self, query_CD: Tensor) -> Tensor:
         """Return queries whose dot product with an item vector is a logit, (C, D)."""
-        return query_CD * self.log_scale.exp()
+        return self._compared(query_CD) * self.log_scale.exp()
 
     def catalogue_logits(
         self, items_ID: Tensor, base_I: Tensor, histories: Padded, contexts: Contexts

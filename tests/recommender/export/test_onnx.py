@@ -63,6 +63,24 @@ def test_onnx_gives_the_scores_and_the_actions_of_the_module(whole, served, leng
         )
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"block": "hstu", "position": "rotary", "similarity": "cosine"},
+        {"position": "absolute", "bias_per_layer": True},
+    ],
+    ids=["hstu, rotary, cosine", "absolute, bias per layer"],
+)
+def test_onnx_gives_the_scores_of_other_shapes(tmp_path, shape) -> None:
+    other = TransformerScorer(module(**shape), CATALOGUE)
+    Model(other, CATALOGUE.ids, KINDS, HISTORY).save(tmp_path / "model")
+    onnx_files.write(other.module, tmp_path / "model")
+    served = OnnxScorer(other, tmp_path / "model")
+    for lengths in BATCHES:
+        asked = histories(lengths)
+        np.testing.assert_allclose(served.scores(asked), other.scores(asked), atol=ATOL)
+
+
 def test_actions_without_scores_before_them_read_the_history_themselves(whole, folder) -> None:
     asked, items = histories([4, 9], 5), np.array([[1, 2], [3, 3]])
     fresh = OnnxScorer(whole, folder)

@@ -42,8 +42,19 @@ def test_tables_find_the_buckets_that_training_found(moments: list[int]) -> None
         {"request_time": False},
         {"time_bias": False},
         {"event_time": False},
+        {"block": "hstu", "position": "rotary", "time_bias": False},
+        {"position": "absolute", "bias_per_layer": True, "similarity": "cosine"},
     ],
-    ids=["all", "no repeats", "one block", "no request", "no time bias", "order alone"],
+    ids=[
+        "all",
+        "no repeats",
+        "one block",
+        "no request",
+        "no time bias",
+        "order alone",
+        "hstu, rotary",
+        "absolute, bias per layer, cosine",
+    ],
 )
 def test_scores_and_actions_are_those_of_the_whole_module(lengths, shape) -> None:
     made = module(**shape)
@@ -66,9 +77,17 @@ def test_events_at_the_same_moment_are_read_alike(whole: TransformerScorer) -> N
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 99), visits=st.lists(st.integers(0, 4), min_size=1, max_size=6))
-def test_a_history_that_grows_is_read_on_from_where_it_was(seed: int, visits: list[int]) -> None:
-    made = module()
+@given(
+    seed=st.integers(0, 99),
+    visits=st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    block=st.sampled_from(["swiglu", "hstu"]),
+    position=st.sampled_from(["relative", "rotary", "absolute"]),
+    own=st.booleans(),
+)
+def test_a_history_that_grows_is_read_on_from_where_it_was(
+    seed: int, visits: list[int], block: str, position: str, own: bool
+) -> None:
+    made = module(block=block, position=position, bias_per_layer=own)
     ours = StateScorer(made, CATALOGUE, keys_values=True)
     theirs = TransformerScorer(made, CATALOGUE)
     full, length = histories([HISTORY], seed), 1
