@@ -10,9 +10,9 @@ import time
 class Connection:
     """One kept-alive connection."""
 
-    def __init__(self, host: str, port: int, path: str) -> None:
+    def __init__(self, host: str, port: int, path: str, verb: str = "POST") -> None:
         self._where = host, port
-        self._head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        self._head = f"{verb} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
 
     async def __aenter__(self) -> Connection:
         self._reader, self._writer = await asyncio.open_connection(*self._where)
@@ -21,7 +21,7 @@ class Connection:
     async def __aexit__(self, *error: object) -> None:
         self._writer.close()
 
-    async def post(self, body: bytes) -> tuple[int, bytes, float]:
+    async def ask(self, body: bytes) -> tuple[int, bytes, float]:
         """Return status, body and seconds."""
         started = time.perf_counter()
         self._writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -32,7 +32,7 @@ class Connection:
 
 
 async def ask_all(
-    url: str, path: str, bodies: list[dict], at_once: int
+    url: str, path: str, bodies: list[dict], at_once: int, verb: str = "POST"
 ) -> tuple[list[float], float]:
     """Ask everything, so many at a time; return the seconds of each and of all together."""
     host, port = url.removeprefix("http://").split(":")
@@ -40,9 +40,9 @@ async def ask_all(
     took: list[float] = []
 
     async def one() -> None:
-        async with Connection(host, int(port), path) as connection:
+        async with Connection(host, int(port), path, verb) as connection:
             while waiting:
-                status, answer, seconds = await connection.post(waiting.pop())
+                status, answer, seconds = await connection.ask(waiting.pop())
                 assert status == 200, answer
                 took.append(seconds)
 

@@ -93,27 +93,46 @@ def test_a_much_worse_candidate_is_called_bad_within_the_hour():
     assert look < 30
 
 
+# Drawn for these two tests and used for nothing before: neither the mixture's scale nor the
+# thresholds below were chosen with it in view.
+FRESH = 20_261_121
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("worse", "rate", "people"),
     [(-1.0, 0.05, SHOP), (1.0, 0.005, SHOP), (1.0, 0.05, SHOP), (-1.0, 0.05, CITY)],
 )
 def test_the_false_alarm_rate_at_sixty_looks_is_below_five_percent(worse, rate, people):
+    """At most 5 % of equal candidates called bad, as the issue asks; stated before the run."""
     rollouts = 1000 if people is SHOP else 40
-    alarms, _ = called_bad(people, rate, rate, rollouts, 3, worse=worse)
+    alarms, _ = called_bad(people, rate, rate, rollouts, FRESH, worse=worse)
     print(f"A/A at {rate:.1%}, {people}: {alarms:.2%} of {rollouts} called bad")
     assert alarms <= 0.05
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize(
     ("worse", "stable", "candidate", "power"),
-    [(1.0, 0.005, 0.010, 0.95), (-1.0, 0.05, 0.040, 0.95), (-1.0, 0.05, 0.045, 0.45)],
+    [
+        (1.0, 0.005, 0.010, 0.95),
+        (-1.0, 0.05, 0.040, 0.95),
+        (-1.0, 0.05, 0.045, 0.50),
+        (1.0, 0.005, 0.007, 0.40),
+    ],
 )
 def test_the_power_at_a_hundred_requests_a_second(worse, stable, candidate, power):
-    """100 requests a second and a canary of 10 %, as the decision record states."""
-    found, look = called_bad(CITY, stable, candidate, 40, 4, worse=worse)
-    print(f"{stable:.2%} → {candidate:.2%}: {found:.0%} called bad, median minute {look}")
+    """100 requests a second and a canary of 10 %, as the decision record states.
+
+    The powers asked for were written down before this seed was run for the first time: 95 % for an
+    error rate that doubles and for a fifth of the hits lost, 50 % for a tenth of the hits lost,
+    40 % for two fifths more errors; each of 200 rollouts, so give or take 3.5 points.
+    """
+    rollouts = 200
+    found, look = called_bad(CITY, stable, candidate, rollouts, FRESH, worse=worse)
+    told = f"{found:.1%} of {rollouts} called bad, median minute {look}"
+    print(f"{stable:.2%} → {candidate:.2%}: {told}")
     assert found >= power
 
 

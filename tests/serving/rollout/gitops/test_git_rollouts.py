@@ -78,8 +78,11 @@ def goes_on(folder, behaviour, whole, n):
     with pytest.raises(Killed):
         start(stage, behaviour)
     stage.world.misfortune = None
+    # Killed after its last word was written, it is over; a start then tries the candidate anew.
+    over = bool(stage.states) and stage.states[-1].phase is Phase.ROLLED_BACK
     start(stage, behaviour)
-    assert stage.remote.subjects() == whole.remote.subjects(), f"killed at effect {n}"
+    first, *trial = whole.remote.subjects()
+    assert stage.remote.subjects() == [first, *trial * (1 + over)], f"killed at effect {n}"
     assert served(stage.remote) == served(whole.remote)
     assert stage.world.champion == served(stage.remote)[0]
 
