@@ -41,6 +41,10 @@ KINDS = {
     "item-knn": "recommender.baselines.item_knn:ItemKNN",
     "history-text": "recommender.baselines.content:HistoryText",
     "behaviour-text": "recommender.baselines.content:BehaviourText",
+    "sasrec": "recommender.baselines.neural.sasrec:SASRec",
+    "sasrec-softmax": "recommender.baselines.neural.sasrec:SASRecSoftmax",
+    "din": "recommender.baselines.neural.din:DIN",
+    "xdeepfm": "recommender.baselines.neural.xdeepfm:XDeepFM",
     "transformer": "recommender.model.scorer:TransformerScorer",
 }
 

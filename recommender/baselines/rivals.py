@@ -1,14 +1,14 @@
-"""The rivals by name: how each is fitted on what lies before a fold's test window."""
+"""The rivals by name: how each is fitted on what lies before a fold's test window.
+
+To add one: its name in `config.evaluation.Rival`, a row here, its class in `artifact.KINDS`.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 from recommender.artifact import Model
-from recommender.baselines.content import fit_behaviour_text, fit_history_text
-from recommender.baselines.item_knn import fit_item_knn
-from recommender.baselines.popularity import fit_popularity, fit_recent_popularity
-from recommender.baselines.trend_popularity import fit_trend_popularity
 from recommender.config import Config
 from recommender.config.evaluation import Rival
 from recommender.features.dataset import Dataset
@@ -16,19 +16,28 @@ from recommender.split import Fold
 
 Fit = Callable[[Dataset, Fold, Config], Model]
 
-_FITS: dict[Rival, Fit] = {
-    "popularity": fit_popularity,
-    "recent-popularity": fit_recent_popularity,
-    "trend-popularity": fit_trend_popularity,
-    "item-knn": fit_item_knn,
-    "history-text": fit_history_text,
-    "behaviour-text": fit_behaviour_text,
+# Where each is fitted; imported only when it is asked for, torch with it where it needs that.
+FITS: dict[Rival, str] = {
+    "popularity": "recommender.baselines.popularity:fit_popularity",
+    "recent-popularity": "recommender.baselines.popularity:fit_recent_popularity",
+    "trend-popularity": "recommender.baselines.trend_popularity:fit_trend_popularity",
+    "item-knn": "recommender.baselines.item_knn:fit_item_knn",
+    "history-text": "recommender.baselines.content:fit_history_text",
+    "behaviour-text": "recommender.baselines.content:fit_behaviour_text",
+    "sasrec": "recommender.baselines.neural.sasrec:fit_sasrec",
+    "sasrec-softmax": "recommender.baselines.neural.sasrec:fit_sasrec_softmax",
+    "din": "recommender.baselines.neural.din:fit_din",
+    "xdeepfm": "recommender.baselines.neural.xdeepfm:fit_xdeepfm",
 }
+
+RANKERS: tuple[Rival, ...] = ("din", "xdeepfm")
+"""Those that rank what is put in front of people (`recommender.scoring.ActionModel`), rather than
+find it in the catalogue."""
 
 
 def names() -> tuple[str, ...]:
     """Return what the rivals are called."""
-    return tuple(_FITS)
+    return tuple(FITS)
 
 
 def fit(rival: Rival, dataset: Dataset, fold: Fold, config: Config) -> Model:
@@ -36,5 +45,16 @@ def fit(rival: Rival, dataset: Dataset, fold: Fold, config: Config) -> Model:
 
     That includes the validation window, which a trained candidate only stops early on: the
     comparison leans towards the rivals.
+
+    Args:
+        rival: its name.
+        dataset: log, catalogue, text vectors.
+        fold: nothing at or after `test_start` is read.
+        config: the whole tree.
+
+    Raises:
+        TrainingError: a network has nothing to learn, or its loss is not finite.
     """
-    return _FITS[rival](dataset, fold, config)
+    module, name = FITS[rival].split(":")
+    chosen: Fit = getattr(importlib.import_module(module), name)
+    return chosen(dataset, fold, config)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from recommender.config.neural_rivals import NeuralRivalsConfig
 from recommender.config.off_policy import OffPolicyConfig
 from recommender.config.section import Section
 from recommender.config.slices import SlicesConfig
@@ -20,10 +21,16 @@ Rival = Literal[
     "item-knn",
     "history-text",
     "behaviour-text",
+    "sasrec",
+    "sasrec-softmax",
+    "din",
+    "xdeepfm",
 ]
-"""`trend-popularity` ranks by forecast demand (`features.trends`). The last two rank by text alone:
-by the mean vector of the history, or by a sentence about it (`features.text.behaviour_events`),
-which is encoded for every request."""
+"""`trend-popularity` ranks by forecast demand (`features.trends`). Two rank by text alone:
+`history-text` by the mean vector of the history, `behaviour-text` by a sentence about it
+(`features.text.behaviour_events`), which is encoded for every request. From `sasrec` on
+they are networks that are trained for each fold (`evaluation.neural`). `din` and `xdeepfm` rank
+what was put in front of people; as rankings of a whole catalogue they mean little."""
 
 
 class ItemKNNConfig(Section):
@@ -122,6 +129,9 @@ class EvaluationConfig(Section):
 
     item_knn: ItemKNNConfig = ItemKNNConfig()
     """Settings of the rival `item-knn`."""
+
+    neural: NeuralRivalsConfig = NeuralRivalsConfig()
+    """Settings of the rivals that are neural networks."""
 
     backtest: BacktestConfig | None = BacktestConfig()
     """How the forecasts of demand are judged; null: they aren't. Reported, never gated."""

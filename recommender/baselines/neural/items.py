@@ -1,0 +1,92 @@
+"""What the neural rivals know of items: an id vector each, and what is written about them.
+
+Shape letters: I items, V columns of content, D width, N rows, X any leading shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recommender.config.model import ModelConfig
+from recommender.features.dataset import Dataset
+from recommender.model.attributes import attribute_columns
+from recommender.model.whitening import whiten
+
+_SMALL = 0.02
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """The catalogue as of a cut.
+
+    Attributes:
+        content_IV: whitened text and attributes, (I, V) float32; no columns where a rival reads
+            ids alone.
+        known_I: whether the item has a history event before the cut, (I,) bool.
+    """
+
+    content_IV: Tensor
+    known_I: Tensor
+
+    @classmethod
+    def of(cls, dataset: Dataset, known: np.ndarray, model: ModelConfig, *, content: bool) -> Self:
+        """Gather them; the columns are those that the unified model reads of items.
+
+        Args:
+            dataset: text vectors and attributes.
+            known: items with history before the cut, (I,) bool.
+            model: `text_width` and `attribute_width` are read.
+            content: whether anything but ids is read.
+        """
+        columns = np.zeros((len(known), 0), np.float32)
+        if content:
+            columns = whiten(dataset.text, known, model.text_width)
+            if model.attribute_width:
+                told = attribute_columns(dataset.items, known, model.attribute_width)
+                columns = np.concatenate([columns, told], axis=1)
+        return cls(torch.from_numpy(columns), torch.from_numpy(known))
+
+
+class ItemVectors(nn.Module):
+    """The item vectors: id embedding plus projected content.
+
+    An item unknown in training has no id part. Ids are dropped for a share of the items in every
+    training step where there is content, so that content alone can stand for an item.
+
+    Args:
+        facts: of the items.
+        width: D.
+        id_dropout: that share.
+    """
+
+    content_IV: Tensor
+    known_I: Tensor
+
+    def __init__(self, facts: ItemFacts, width: int, id_dropout: float = 0.1) -> None:
+        super().__init__()
+        self.register_buffer("content_IV", facts.content_IV)
+        self.register_buffer("known_I", facts.known_I.to(torch.float32))
+        self.id_ID = nn.Parameter(torch.randn(len(facts.known_I), width) * _SMALL)
+        columns = facts.content_IV.shape[1]
+        self.projection = nn.Linear(columns, width, bias=False) if columns else None
+        self.id_dropout = id_dropout if columns else 0.0
+
+    def forward(self) -> Tensor:
+        """Return the vectors of the whole catalogue, (I, D)."""
+        keep_I = self.known_I
+        if self.training and self.id_dropout:
+            keep_I = keep_I * (torch.rand_like(keep_I) >= self.id_dropout)
+        items_ID = keep_I[:, None] * self.id_ID
+        return items_ID if self.projection is None else items_ID + self.projection(self.content_IV)
+
+
+def small_embedding(count: int, width: int) -> nn.Embedding:
+    """Return an embedding whose rows start close to nought."""
+    embedding = nn.Embedding(count, width)
+    nn.init.normal_(embedding.weight, std=_SMALL)
+    return embedding

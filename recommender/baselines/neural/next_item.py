@@ -1,0 +1,213 @@
+"""A trained network that finds the next item, behind `Scorer`, and how it is trained.
+
+Shape letters: B histories, S states, I items, D width, N targets.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recommender.artifact import Model
+from recommender.baselines.neural.items import ItemFacts, ItemVectors, small_embedding
+from recommender.baselines.neural.losses import Softmax
+from recommender.baselines.neural.sequences import Learned, Sequences, Windows
+from recommender.baselines.neural.training import Task, train
+from recommender.config import Config
+from recommender.config.neural_rivals import NeuralRivalsConfig
+from recommender.features.dataset import Dataset
+from recommender.features.sequences import Catalogue, Histories
+from recommender.model.padded import tensor
+from recommender.scoring import Floats
+from recommender.split import Fold
+from recommender.training.validation import Validation
+
+_STATES_AT_ONCE = 16_384
+_LOGITS_AT_ONCE = 2**24
+
+
+class NextItemModule(nn.Module):
+    """A network from sequences to queries; what its kinds share.
+
+    A logit is the dot product of query and item vector, plus the item's bias.
+
+    Args:
+        config: the shape.
+        facts: of the items.
+        actions: number of event types.
+        history: most events of a sequence.
+    """
+
+    content: ClassVar[bool] = False
+    """Whether it reads more of items than their ids."""
+
+    biased: ClassVar[bool] = True
+    """Whether every item has a bias."""
+
+    def __init__(
+        self, config: NeuralRivalsConfig, facts: ItemFacts, actions: int, history: int
+    ) -> None:
+        super().__init__()
+        self.config, self.actions, self.history = config, actions, history
+        self.items = ItemVectors(facts, config.width)
+        self.special = small_embedding(2, config.width)
+        self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)), requires_grad=self.biased)
+        self.softmax = Softmax.over(facts.known_I, config)
+
+    def table(self) -> Tensor:
+        """Return the vectors of the items, (I, D)."""
+        items_ID: Tensor = self.items()
+        return items_ID
+
+    def states(self, sequences: Sequences, items_ID: Tensor) -> Tensor:
+        """Return what is known after the start and after each event, (B, S, D)."""
+        raise NotImplementedError
+
+    def queries(self, states_ND: Tensor, sequences: Sequences, now_N: Tensor) -> Tensor:
+        """Return the queries of states, (N, D); `now_N` is the moment of asking."""
+        del sequences, now_N
+        return states_ND
+
+    def answers(self, sequences: Sequences, items_ID: Tensor, now_B: Tensor) -> Tensor:
+        """Return the query at the end of each sequence, (B, D)."""
+        states_BSD = self.states(sequences, items_ID)
+        last_BD = states_BSD[torch.arange(len(sequences)), sequences.lengths]
+        return self.queries(last_BD, sequences, now_B)
+
+    def loss(self, batch: Learned) -> Tensor:
+        """Return the cross-entropy of the next item, nats."""
+        items_ID = self.table()
+        states_ND = self.states(batch.sequences, items_ID).flatten(0, 1)[batch.state]
+        queries_ND = self.queries(states_ND, batch.sequences, batch.now)
+        return self.softmax(queries_ND, batch.target, batch.weight, items_ID, self.bias_I)
+
+    def embedded(self, sequences: Sequences, items_ID: Tensor) -> Tensor:
+        """Look up the tokens, (B, S, D)."""
+        rows_ID = torch.cat([items_ID, self.special.weight])
+        return nn.functional.embedding(sequences.tokens, rows_ID)
+
+
+class NextItem:
+    """Scores the catalogue by a trained network.
+
+    Args:
+        module: trained; it is put into evaluation mode.
+        catalogue: the items, in the order of the module's rows.
+    """
+
+    kind: ClassVar[str]
+    network: ClassVar[type[NextItemModule]]
+
+    def __init__(self, module: NextItemModule, catalogue: Catalogue) -> None:
+        self.module = module.eval()
+        self._catalogue = catalogue
+        with torch.inference_mode():
+            self._items_ID = module.table()
+        self._known_I = module.items.known_I.numpy() > 0
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that it ranks."""
+        return self._catalogue
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(each.numel() for each in self.module.parameters() if each.requires_grad)
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return the logits, (B, I).
+
+        Where ids alone are read, items unknown in training come last: nothing was learned of them.
+        """
+        scores_BI = np.empty((len(histories), len(self._catalogue)), np.float32)
+        lengths = np.minimum(histories.lengths, self.module.history)
+        order = np.argsort(lengths, kind="stable")
+        width = int(lengths.max(initial=0)) + 2
+        most = min(_STATES_AT_ONCE // width, _LOGITS_AT_ONCE // max(1, len(self._catalogue)))
+        with torch.inference_mode():
+            for start in range(0, len(order), max(1, most)):
+                rows = order[start : start + max(1, most)]
+                first = histories.offsets[1:][rows] - lengths[rows]
+                size = len(self._catalogue)
+                sequences = Sequences.cut(histories, first, lengths[rows], size)
+                now_B = tensor(histories.now[rows])
+                queries_BD = self.module.answers(sequences, self._items_ID, now_B)
+                scores_BI[rows] = torch.addmm(
+                    self.module.bias_I, queries_BD, self._items_ID.T
+                ).numpy()
+        if not self.module.content and not self._known_I.all() and scores_BI.size:
+            scores_BI[:, ~self._known_I] = scores_BI.min(axis=1, keepdims=True) - 1
+        return scores_BI
+
+    def settings(self) -> dict[str, Any]:
+        """Return the shape."""
+        return {
+            "config": self.module.config.model_dump(mode="json"),
+            "actions": self.module.actions,
+            "history": self.module.history,
+        }
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return every parameter and buffer by its name in the module."""
+        state = self.module.state_dict()
+        return {name: np.ascontiguousarray(value.numpy()) for name, value in state.items()}
+
+    @classmethod
+    def restore(
+        cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
+    ) -> Self:
+        """Make it again from what `settings` and `weights` returned."""
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
+        facts = ItemFacts(tensors["items.content_IV"], tensors["items.known_I"] > 0)
+        config = NeuralRivalsConfig.model_validate(settings["config"])
+        module = cls.network(config, facts, int(settings["actions"]), int(settings["history"]))
+        module.load_state_dict(tensors)
+        return cls(module, catalogue)
+
+    @classmethod
+    def fit(cls, dataset: Dataset, fold: Fold, config: Config) -> Model:
+        """Train on the histories before the fold's test window.
+
+        The number of epochs is searched for by NDCG@10 on the validation window. A fold without
+        one (`Fold(end, end, end)`) is learned from for all of `evaluation.neural.epochs`.
+
+        Raises:
+            TrainingError: nothing lies before the cut, or a loss is not finite.
+        """
+        settings, types = config.evaluation.neural, len(config.actions.types)
+
+        def make(cut: int) -> Task[NextItemModule]:
+            windows = Windows.before(dataset, cut, config)
+            known, content = windows.known, cls.network.content
+            facts = ItemFacts.of(dataset, known, config.model, content=content)
+            module = cls.network(settings, facts, types, config.model.history)
+            tokens = settings.tokens_per_batch
+            return Task(module, lambda random: windows.batches(tokens, random), module.loss)
+
+        window = _validation(dataset, fold, config)
+
+        def judge(module: NextItemModule) -> float:
+            return window.ndcg(cls(module, dataset.catalogue))
+
+        module = train(cls.kind, make, judge if len(window) else None, fold, config)
+        scorer = cls(module, dataset.catalogue)
+        return Model(scorer, dataset.titles, config.actions, config.model.history)
+
+
+def _validation(dataset: Dataset, fold: Fold, config: Config) -> Validation:
+    """Return the requests of a fold's validation window, as the unified model is asked them."""
+    return Validation.build(
+        dataset.log,
+        fold.validation_start,
+        fold.test_start,
+        len(dataset.catalogue),
+        config.actions,
+        config.model.history,
+        config.evaluation.requests_per_user,
+        config.training.validation_users,
+    )
