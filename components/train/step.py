@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         for place, fold in enumerate(data.folds):
             label = "train" if len(data.folds) == 1 else f"train {place + 1}/{len(data.folds)}"
             cold = fit_cold_users(data, fold, step.config)
-            one = train(data, fold, step.config, label)
+            one = _train(step, Path(dataset), place, data, label)
             one = replace(one, model=replace(one.model, cold=cold))
             last = place == len(data.folds) - 1
             saved = folder / "candidate" if last else folder / "folds" / str(place)
@@ -55,8 +56,41 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         curves.draw(step.folder / "curves.png", trained)
         curves.write_events(step.folder / "tensorboard", trained)
         _summarise(step, trained, len(data.catalogue))
-        for fold in data.folds:
-            forget(data, fold, step.config)
+        _forget(step, Path(dataset), data)
+
+
+def _train(step: Step, dataset: Path, place: int, data: Dataset, label: str) -> Trained:
+    """Train one fold: here, or by the processes that the configuration asks for."""
+    config = step.config
+    match config.distributed.launcher:
+        case "torchrun":
+            from recommender.training.distributed.launch import train_in_processes
+
+            return train_in_processes(dataset, place, config, step.folder / "ranks" / str(place))
+        case "trainjob":
+            from components.train.trainjob.launch import train_by_job
+
+            return train_by_job(dataset, place, config, step.folder / "ranks" / str(place))
+        case _:
+            return train(data, data.folds[place], config, label)
+
+
+def _forget(step: Step, dataset: Path, data: Dataset) -> None:
+    """Remove what trainings keep to be gone on with: their models are safe."""
+    config = step.config
+    for place, fold in enumerate(data.folds):
+        match config.distributed.launcher:
+            case "torchrun":
+                from recommender.training.distributed.launch import forget_processes
+
+                forget_processes(dataset, fold, config)
+            case "trainjob":
+                from components.train.trainjob.launch import forget_job
+
+                forget_job(dataset, place, config)
+            case _:
+                forget(data, fold, config)
+    shutil.rmtree(step.folder / "ranks", ignore_errors=True)
 
 
 def _export(model: Model, folder: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from recommender.config.actions import ActionsConfig
 from recommender.config.backend import BackendConfig
+from recommender.config.distributed import DistributedConfig
 from recommender.config.evaluation import EvaluationConfig
 from recommender.config.features import FeaturesConfig
 from recommender.config.model import ModelConfig
@@ -64,6 +65,9 @@ class Config(Section):
 
     refresh: RefreshConfig = RefreshConfig()
     """How the model in production is brought up to date between full trainings."""
+
+    distributed: DistributedConfig = DistributedConfig()
+    """Training by several processes."""
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured, and what a candidate must show."""

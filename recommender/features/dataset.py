@@ -26,6 +26,9 @@ from recommender.features.sequences import Catalogue, EventLog, Exposures
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.split import Fold
 
+ROW_GROUP = 2**17
+"""Events of a row group of `log.parquet`: what a process that trains on a part reads at least."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -84,7 +87,9 @@ class Dataset:
                 table = table.append_column("propensity", chances)
             if log.surfaces is not None:
                 table = table.append_column("surface", pa.array(log.surfaces))
-            pq.write_table(table, temporary / "log.parquet", compression="zstd")
+            pq.write_table(
+                table, temporary / "log.parquet", compression="zstd", row_group_size=ROW_GROUP
+            )
             if self.attributes is not None:
                 # Only of people who are in the log: who was taken out of it is taken out here.
                 mine = pc.is_in(self.attributes["user"], pa.array(log.users, pa.string()))
@@ -102,15 +107,22 @@ class Dataset:
             write_json(temporary / "dataset.json", described)
 
     @classmethod
-    def read(cls, folder: Path) -> Dataset:
+    def read(cls, folder: Path, users: tuple[int, int] | None = None) -> Dataset:
         """Read what `write` left.
+
+        Args:
+            folder: the data set's.
+            users: read the log of users `users[0]` … `users[1] - 1` only, from the row groups
+                that hold their events; everybody's by default.
 
         Raises:
             StorageError: a file is missing or damaged.
         """
         described = read_json(folder / "dataset.json")
+        offsets = np.array(described["offsets"], np.int64)
+        first, stop = users or (0, len(described["users"]))
         try:
-            table = pq.read_table(folder / "log.parquet")
+            table = _rows(folder / "log.parquet", int(offsets[first]), int(offsets[stop]))
             attributes = folder / "attributes.parquet"
             people = pq.read_table(attributes) if attributes.exists() else None
             items = pq.read_table(folder / "items.parquet")
@@ -120,8 +132,8 @@ class Dataset:
                 f"{folder} is not a readable feature set: {error}", "run the materialize step again"
             ) from error
         log = EventLog(
-            tuple(described["users"]),
-            np.array(described["offsets"], np.int64),
+            tuple(described["users"][first:stop]),
+            offsets[first : stop + 1] - offsets[first],
             table["item"].to_numpy(),
             table["action"].to_numpy(),
             table["time"].to_numpy(),
@@ -142,3 +154,16 @@ class Dataset:
             people,
             tuple(Language(**each) for each in described.get("languages", ())),
         )
+
+
+def _rows(path: Path, first: int, stop: int) -> pa.Table:
+    """Read rows `first` … `stop - 1` of a Parquet file, from the row groups that hold them."""
+    with pq.ParquetFile(path) as file:
+        sizes = [file.metadata.row_group(place).num_rows for place in range(file.num_row_groups)]
+        ends = np.cumsum([0, *sizes])
+        held = [
+            place for place in range(len(sizes)) if ends[place] < stop and ends[place + 1] > first
+        ]
+        table = file.read_row_groups(held)
+    skipped = first - int(ends[held[0]]) if held else 0
+    return table.slice(skipped, stop - first)

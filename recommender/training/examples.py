@@ -113,14 +113,11 @@ class Examples:
                 f"no event of the types {', '.join(actions.histories)} lies before the cut",
                 "check actions.history and the shares in split",
             )
-        successes = history.of_types(actions.successes, actions)
         known_I = np.bincount(history.items, minlength=items) > 0
-        moments = _slices(history.times, slices)
-        popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
         longer_U = np.zeros(len(past.users), bool)
         if latest_window:
             longer_U = np.diff(history.offsets) > limit
-            past = _latest(past, history, limit)
+            past = latest_windows(past, history, limit)
             history = past.of_types(actions.histories, actions)
         new_E = np.ones(len(past), bool)
         new_E[1:] = (np.diff(past.user_of_event) != 0) | (np.diff(past.times) != 0)
@@ -141,7 +138,7 @@ class Examples:
                 "the other types weight by training.other_weight",
             )
         successes = history.of_types(actions.successes, actions)
-        moments = _slices(history.times, slices)
+        moments = slice_starts(history.times, slices)
         popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
         if demand is not None:
             # The first slice's moment is the log's first: nothing lies before it.
@@ -180,7 +177,7 @@ class Examples:
         )
 
 
-def _latest(past: EventLog, history: EventLog, limit: int) -> EventLog:
+def latest_windows(past: EventLog, history: EventLog, limit: int) -> EventLog:
     """Return the events from each user's `limit`-th last history event on.
 
     Args:
@@ -257,7 +254,7 @@ def _first_time(past: EventLog, taking_E: NDArray[np.bool_], items: int) -> NDAr
     return first_E
 
 
-def _slices(times: Ints, slices: int) -> Ints:
+def slice_starts(times: Ints, slices: int) -> Ints:
     """Return the moments at which slices of about equally many events begin, (X,)."""
     ordered = np.sort(times)
     return np.unique(ordered[(np.arange(slices) * len(ordered)) // slices])

@@ -39,16 +39,7 @@ def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
 
     Two runs with the same fingerprint give the same weights on the same kind of machine.
     """
-    settings = {
-        "fold": fold.to_dict(),
-        "seed": config.seed,
-        "actions": config.actions.model_dump(mode="json"),
-        "model": config.model.model_dump(mode="json"),
-        "training": config.training.model_dump(mode="json"),
-        "history_limit": config.features.history_limit,
-        "requests_per_user": config.evaluation.requests_per_user,
-    }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest = hashlib.sha256(_settings(fold, config))
     log = dataset.log
     for array in (log.offsets, log.items, log.actions, log.times, log.values, dataset.text):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -73,6 +64,24 @@ def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
         digest.update(json.dumps(trends, sort_keys=True).encode())
     digest.update(code_version().encode())
     return digest.hexdigest()[:16]
+
+
+def settings_digest(fold: Fold, config: Config) -> bytes:
+    """Return a hash of the settings that training depends on."""
+    return hashlib.sha256(_settings(fold, config)).digest()
+
+
+def _settings(fold: Fold, config: Config) -> bytes:
+    settings = {
+        "fold": fold.to_dict(),
+        "seed": config.seed,
+        "actions": config.actions.model_dump(mode="json"),
+        "model": config.model.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json"),
+        "history_limit": config.features.history_limit,
+        "requests_per_user": config.evaluation.requests_per_user,
+    }
+    return json.dumps(settings, sort_keys=True).encode()
 
 
 def code_version() -> str:

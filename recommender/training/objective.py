@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recommender.config.training import TrainingConfig
+from recommender.features.sequences import Ints
 from recommender.model.heads import Contexts, Pairs
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch, with_empty
@@ -33,9 +34,12 @@ class Objective:
     Args:
         examples: what the batches are cut from.
         config: the losses, and what they weigh.
+        targets_I: how often each item is a target, where `examples` are a part only, (I,).
     """
 
-    def __init__(self, examples: Examples, config: TrainingConfig) -> None:
+    def __init__(
+        self, examples: Examples, config: TrainingConfig, targets_I: Ints | None = None
+    ) -> None:
         self.config = config
         self.exclude_seen = examples.exclude_seen and not config.seen_in_softmax
         self.known_N = torch.from_numpy(np.flatnonzero(examples.known))
@@ -47,7 +51,11 @@ class Objective:
         )
         self.negatives = None
         if config.loss != "full":
-            counts_I = np.bincount(examples.item, minlength=len(examples.known))
+            counts_I = (
+                np.bincount(examples.item, minlength=len(examples.known))
+                if targets_I is None
+                else targets_I
+            )
             self.negatives = Negatives(
                 torch.from_numpy(counts_I[examples.known]), config.negatives, config.popular_share
             )

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.errors import ConfigError
 from recommender.features.dataset import Dataset
 from recommender.features.people import with_people
-from recommender.features.sequences import EventLog
+from recommender.features.sequences import EventLog, Ints
 from recommender.model.id_buckets import id_buckets
 from recommender.model.people import PeopleCodes
 from recommender.model.reads import Reads, item_columns
@@ -27,10 +28,13 @@ from recommender.training.checkpoint import Checkpoints
 from recommender.training.cpu import fast_products, keep_memory
 from recommender.training.demand import log_demand
 from recommender.training.examples import Examples
+from recommender.training.feed import Feed
 from recommender.training.identity import fingerprint
 from recommender.training.loop import fit
+from recommender.training.objective import Objective
 from recommender.training.state import Epoch, Phase
-from recommender.training.validation import Validation
+from recommender.training.team import Alone, Team
+from recommender.training.validation import Judge, Validation
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,45 @@ class Trained:
         return sum(epoch.seconds for epoch in self.curve)
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a phase begins.
+
+    Attributes:
+        examples: what is learned from; in a group, some of what this process has.
+        module: fresh.
+        feed: the batches; None: all of `examples`.
+        objective: the losses; None: those of `examples`.
+    """
+
+    examples: Examples
+    module: UnifiedTransformer
+    feed: Feed | None = None
+    objective: Objective | None = None
+
+
+class Ground(Protocol):
+    """The data of a training, and who computes."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """Catalogue and text; in a group, the log of some of the people only."""
+
+    @property
+    def team(self) -> Team:
+        """The processes."""
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Of this training."""
+
+    def validation(self) -> Judge:
+        """Return what is asked after each epoch."""
+
+    def start(self, cut: int) -> Start:
+        """Return where a phase begins that learns from what lies before `cut`, ms."""
+
+
 def train(
     dataset: Dataset,
     fold: Fold,
@@ -88,9 +131,33 @@ def train(
     Raises:
         TrainingError: too little data, or a loss that is not finite.
     """
+    return train_on(_Here(dataset, fold, config), fold, config, label, on_step)
+
+
+def train_on(
+    ground: Ground,
+    fold: Fold,
+    config: Config,
+    label: str = "train",
+    on_step: Callable[[int], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train the Transformer for one fold, alone or in a group; else as `train`.
+
+    Args:
+        ground: the data, and who computes.
+        fold: as for `train`.
+        config: the whole tree.
+        label: for the progress display.
+        on_step: called with the number of every finished step of a phase.
+        on_epoch: called with every finished epoch; what it raises ends training.
+
+    Raises:
+        TrainingError: too little data, or a loss that is not finite.
+    """
     keep_memory()
     with deterministic(config.training.threads), precision(config.training.precision):
-        return _train(dataset, fold, config, label, on_step)
+        return _train(ground, fold, config, label, on_step, on_epoch)
 
 
 def forget(dataset: Dataset, fold: Fold, config: Config) -> None:
@@ -122,13 +189,13 @@ def train_once(
     checkpoints = _checkpoints(dataset, whole, config)
     keep_memory()
     with deterministic(config.training.threads), precision(config.training.precision):
-        examples, module = _start(dataset, end, config)
-        phase = Phase("search", examples, validation, config.training.epochs, config.seed)
+        start = _Here(dataset, whole, config).start(end)
+        phase = Phase("search", start.examples, validation, config.training.epochs, config.seed)
         best_epoch, curve = fit(
-            phase, module, dataset.catalogue, config.training, checkpoints, label, on_step
+            phase, start.module, dataset.catalogue, config.training, checkpoints, label, on_step
         )
     return _trained(
-        module,
+        start.module,
         dataset,
         config,
         curve,
@@ -139,43 +206,50 @@ def train_once(
 
 
 def _train(
-    dataset: Dataset,
+    ground: Ground,
     fold: Fold,
     config: Config,
     label: str,
     on_step: Callable[[int], None] | None,
+    on_epoch: Callable[[Epoch], None] | None,
 ) -> Trained:
-    checkpoints = _checkpoints(dataset, fold, config)
-    items = len(dataset.catalogue)
-    validation = Validation.build(
-        _log_read(dataset, config),
-        fold.validation_start,
-        fold.test_start,
-        items,
-        config.actions,
-        config.features.history_limit,
-        config.evaluation.requests_per_user,
-        config.training.validation_users,
-    )
+    checkpoints, catalogue = ground.checkpoints, ground.dataset.catalogue
+    validation = ground.validation()
     settings = config.training
+
+    def go(phase: Phase, start: Start) -> tuple[int, list[Epoch]]:
+        return fit(
+            phase,
+            start.module,
+            catalogue,
+            settings,
+            checkpoints,
+            f"{label}: {phase.name}",
+            on_step,
+            on_epoch,
+            start.feed,
+            ground.team,
+            start.objective,
+        )
+
     found = checkpoints.latest()
+    module = None
     if found is not None and found.values["phase"] == "refit":
         curve = [Epoch(**row) for row in found.values["curve"] if row["phase"] == "search"]
         best_epoch = int(found.values["epochs"])
-        module = None
     else:
-        examples, module = _start(dataset, fold.validation_start, config)
-        phase = Phase("search", examples, validation, settings.epochs, config.seed)
-        best_epoch, curve = fit(
-            phase, module, dataset.catalogue, settings, checkpoints, f"{label}: search", on_step
-        )
+        start = ground.start(fold.validation_start)
+        phase = Phase("search", start.examples, validation, settings.epochs, config.seed)
+        best_epoch, curve = go(phase, start)
+        module = start.module
     if settings.refit or module is None:
-        examples, module = _start(dataset, fold.test_start, config)
-        phase = Phase("refit", examples, None, best_epoch, config.seed, tuple(curve))
-        _, curve = fit(
-            phase, module, dataset.catalogue, settings, checkpoints, f"{label}: refit", on_step
-        )
-    return _trained(module, dataset, config, curve, best_epoch, validation.users, checkpoints)
+        start = ground.start(fold.test_start)
+        phase = Phase("refit", start.examples, None, best_epoch, config.seed, tuple(curve))
+        _, curve = go(phase, start)
+        module = start.module
+    return _trained(
+        module, ground.dataset, config, curve, best_epoch, validation.users, checkpoints
+    )
 
 
 def _trained(
@@ -198,30 +272,63 @@ def _trained(
     )
 
 
-def _start(dataset: Dataset, cut: int, config: Config) -> tuple[Examples, UnifiedTransformer]:
-    """Return the examples before a cut and a fresh module for them."""
-    model = config.model
-    log = _log_read(dataset, config)
-    people = None
-    if model.user_attributes:
-        people = PeopleCodes.learned(_people_before(log, cut), model.user_attributes)
-    examples = Examples.build(
+def examples_of(
+    dataset: Dataset, cut: int, config: Config, people: PeopleCodes | None = None
+) -> Examples:
+    """Return the examples before a cut, all but what demand says of items.
+
+    Args:
+        dataset: whose log, and whose people.
+        cut: nothing at or after this moment (ms) is read.
+        config: the whole tree.
+        people: what is read of whoever it is.
+
+    Raises:
+        TrainingError: too little data.
+        ConfigError: the model is to read what the data set does not hold.
+    """
+    return _examples(log_read(dataset, config), dataset, cut, config, people, None)
+
+
+def _examples(
+    log: EventLog,
+    dataset: Dataset,
+    cut: int,
+    config: Config,
+    people: PeopleCodes | None,
+    demand: Callable[[Ints], NDArray[np.float32]] | None,
+) -> Examples:
+    return Examples.build(
         log,
         cut,
         len(dataset.catalogue),
         config.actions,
-        model.history,
+        config.model.history,
         config.training.other_weight,
         slices=config.training.popularity_slices,
         latest_window=config.training.windows == "latest",
         people=people,
-        demand=partial(log_demand, log, dataset.items, config) if model.demand else None,
+        demand=demand,
     )
+
+
+def fresh_module(
+    dataset: Dataset, examples: Examples, config: Config, people: PeopleCodes | None = None
+) -> UnifiedTransformer:
+    """Return a module for these examples that has learned nothing; the seed decides its weights.
+
+    Args:
+        dataset: whose items.
+        examples: what is known of them.
+        config: the whole tree.
+        people: what is read of whoever it is.
+    """
+    model = config.model
     read_IV, attributes, vectors = item_columns(dataset.items, dataset.text, examples.known, model)
     surfaces = len(config.actions.surfaces) if model.surface else 0
     buckets = id_buckets(dataset.catalogue.ids, model.id_buckets) if model.id_buckets else None
     torch.manual_seed(config.seed)
-    module = UnifiedTransformer(
+    return UnifiedTransformer(
         model,
         len(config.actions.types),
         torch.from_numpy(read_IV),
@@ -231,10 +338,42 @@ def _start(dataset: Dataset, cut: int, config: Config) -> tuple[Examples, Unifie
         reads=Reads(surfaces, people or PeopleCodes(), attributes, vectors),
         buckets_I2=None if buckets is None else torch.from_numpy(buckets),
     )
-    return examples, module
 
 
-def _log_read(dataset: Dataset, config: Config) -> EventLog:
+class _Here:
+    """All data, one process."""
+
+    def __init__(self, dataset: Dataset, fold: Fold, config: Config) -> None:
+        self.dataset = dataset
+        self.team = Alone()
+        self.checkpoints = _checkpoints(dataset, fold, config)
+        self._fold = fold
+        self._config = config
+
+    def validation(self) -> Validation:
+        config = self._config
+        return Validation.build(
+            log_read(self.dataset, config),
+            self._fold.validation_start,
+            self._fold.test_start,
+            len(self.dataset.catalogue),
+            config.actions,
+            config.features.history_limit,
+            config.evaluation.requests_per_user,
+            config.training.validation_users,
+        )
+
+    def start(self, cut: int) -> Start:
+        dataset, config, people = self.dataset, self._config, None
+        log = log_read(dataset, config)
+        if config.model.user_attributes:
+            people = PeopleCodes.learned(people_before(log, cut), config.model.user_attributes)
+        demand = partial(log_demand, log, dataset.items, config) if config.model.demand else None
+        examples = _examples(log, dataset, cut, config, people, demand)
+        return Start(examples, fresh_module(dataset, examples, config, people))
+
+
+def log_read(dataset: Dataset, config: Config) -> EventLog:
     """Return the log with what the model reads of people and surfaces, and no more of them.
 
     Raises:
@@ -259,8 +398,8 @@ def _log_read(dataset: Dataset, config: Config) -> EventLog:
     return with_people(log, dataset.attributes)
 
 
-def _people_before(log: EventLog, cut: int) -> list[Mapping[str, str] | None]:
-    """Return what is known of everybody who did something before a cut."""
+def people_before(log: EventLog, cut: int) -> list[Mapping[str, str] | None]:
+    """Return what is known of everybody who did something before a cut (ms)."""
     active_U = np.zeros(len(log.users), bool)
     active_U[log.user_of_event[log.times < cut]] = True
     people = log.people or (None,) * len(log.users)

@@ -16,7 +16,7 @@ from recommender.model.transformer import UnifiedTransformer
 from recommender.training.anchor import Anchor
 from recommender.training.checkpoint import Checkpoint, Checkpoints
 from recommender.training.examples import Examples
-from recommender.training.validation import Validation
+from recommender.training.validation import Judge
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Phase:
 
     name: str
     examples: Examples
-    validation: Validation | None
+    validation: Judge | None
     epochs: int
     seed: int
     before: tuple[Epoch, ...] = ()

@@ -10,6 +10,7 @@ Shape letters: R requests, N relevant (request, item) pairs, I items, K = 10.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,20 @@ K = 10
 _AT_ONCE = 512
 _DISCOUNT_K = 1 / np.log2(np.arange(K) + 2)
 _IDEAL_K = np.cumsum(_DISCOUNT_K)
+
+
+class Judge(Protocol):
+    """What early stopping asks after each epoch."""
+
+    def __len__(self) -> int:
+        """Requests."""
+
+    @property
+    def users(self) -> int:
+        """How many users stand behind the figure."""
+
+    def ndcg(self, scorer: Scorer) -> float:
+        """Return the mean NDCG@10 over users; 0 where nobody asks."""
 
 
 @dataclass(frozen=True)
