@@ -67,10 +67,6 @@ def _train(step: Step, dataset: Path, place: int, data: Dataset, label: str) -> 
             from recommender.training.distributed.launch import train_in_processes
 
             return train_in_processes(dataset, place, config, step.folder / "ranks" / str(place))
-        case "trainjob":
-            from components.train.trainjob.launch import train_by_job
-
-            return train_by_job(dataset, place, config, step.folder / "ranks" / str(place))
         case _:
             return train(data, data.folds[place], config, label)
 
@@ -78,16 +74,12 @@ def _train(step: Step, dataset: Path, place: int, data: Dataset, label: str) -> 
 def _forget(step: Step, dataset: Path, data: Dataset) -> None:
     """Remove what trainings keep to be gone on with: their models are safe."""
     config = step.config
-    for place, fold in enumerate(data.folds):
+    for fold in data.folds:
         match config.distributed.launcher:
             case "torchrun":
                 from recommender.training.distributed.launch import forget_processes
 
                 forget_processes(dataset, fold, config)
-            case "trainjob":
-                from components.train.trainjob.launch import forget_job
-
-                forget_job(dataset, place, config)
             case _:
                 forget(data, fold, config)
     shutil.rmtree(step.folder / "ranks", ignore_errors=True)

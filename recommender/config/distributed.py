@@ -63,7 +63,7 @@ class DistributedConfig(Section):
     many processes can take part. How many do has no say in the result.
     """
 
-    launcher: Literal["none", "torchrun", "trainjob"] = "none"
+    launcher: Literal["none", "torchrun"] = "none"
     """`none`: the step trains itself; `torchrun`: by processes on its own node; `trainjob`: by
     processes on nodes of their own, through Kubeflow Trainer."""
 
