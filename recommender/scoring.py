@@ -1,10 +1,12 @@
 """What every recommender can do, from popularity to the Transformer: score the catalogue.
 
-Shape letters: B histories, I items of the catalogue, K items recommended, A event types.
+Shape letters: B histories, I items of the catalogue, K items recommended, A event types, N new
+items, W width of the text encoder.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -90,6 +92,30 @@ class ValueModel(Protocol):
         Returns:
             (B, K, A) in the unit of the events' values, in the order of `actions.types`; NaN where
             an event type has no value (`value_names`).
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsText(Protocol):
+    """A scorer that ranks an item by its text vector as the encoder made it."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that it ranks."""
+        ...
+
+    def text_vectors(self) -> Floats:
+        """Return the text vectors of its items, (I, W)."""
+        ...
+
+    def with_items(self, ids: Sequence[str], titles: Sequence[str], text_NW: Floats) -> Scorer:
+        """Return the scorer with new items; those so far keep their rows and their scores.
+
+        Args:
+            ids: of the new items, N.
+            titles: of them.
+            text_NW: their text vectors.
         """
         ...
 

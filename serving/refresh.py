@@ -1,32 +1,20 @@
-"""Keeping a served catalogue up to date: new items by their text, categories of all of them.
-
-Shape letters: N new items, W width of the text encoder.
-"""
+"""Keeping a served catalogue up to date: new items by their text, categories of all of them."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
 
 from recommender.artifact import Model
+from serving.growing import growth_of
 from serving.items import Items, Text
 from serving.shelf import Shelf
-
-if TYPE_CHECKING:
-    from recommender.model.extended import Whitening
-    from recommender.model.scorer import TransformerScorer
-    from recommender.scoring import Floats
 
 logger = logging.getLogger("ostinato.refresh")
 
 _FIRST_WAIT_S = 5.0
-_PAIRS = 4
-"""Known items per dimension of the text that the whitening is found from."""
 
 
 class Refresher:
@@ -48,7 +36,7 @@ class Refresher:
         self._items = items
         self._every_s = every_s
         self._take = take
-        self._whitening: Whitening | None = None
+        self._grow = growth_of(model.scorer, items)
         self._new: dict[str, Text] = {}
         self._categories: list[tuple[str, ...]] | None = None
         self._extended = model
@@ -77,7 +65,7 @@ class Refresher:
         known = self._model.scorer.catalogue.index
         new = [item for item in self._items.ids() if item not in known]
         texts = self._new
-        if self._model.scorer.kind == "transformer":
+        if self._grow is not None:
             told = zip(new, self._items.texts(new), strict=True)
             texts = {item: text for item, text in told if text is not None}
         changed = texts != self._new
@@ -103,33 +91,10 @@ class Refresher:
                 return
 
     def _with(self, texts: dict[str, Text]) -> Model:
-        if not texts:
+        if not texts or self._grow is None:
             return self._model
-        from recommender.model.extended import extended
-
-        scorer = cast("TransformerScorer", self._model.scorer)
-        if self._whitening is None:
-            self._whitening = self._found()
-        vectors_NW = _vectors(list(texts.values()))
-        grown = extended(scorer, list(texts), self._whitening(vectors_NW))
+        grown = self._grow(texts)
         titles = tuple(title or item for item, (title, _) in texts.items())
         cold = self._model.cold and self._model.cold.with_items(len(texts))
         logger.info("%d items came since the model was trained", len(texts))
         return replace(self._model, scorer=grown, titles=(*self._model.titles, *titles), cold=cold)
-
-    def _found(self) -> Whitening:
-        from recommender.model.extended import whitening_of
-
-        scorer = cast("TransformerScorer", self._model.scorer)
-        ids = scorer.catalogue.ids
-        width = len((self._items.texts(ids[:1])[0] or (None, ()))[1]) or 1_024
-        rows = np.unique(
-            np.linspace(0, len(ids) - 1, min(len(ids), _PAIRS * width)).astype(np.int64)
-        )
-        told = self._items.texts([ids[row] for row in rows])
-        kept = [place for place, text in enumerate(told) if text is not None]
-        return whitening_of(scorer, rows[kept], _vectors([text for text in told if text]))
-
-
-def _vectors(texts: Sequence[Text]) -> Floats:
-    return np.array([vector for _, vector in texts], np.float32)

@@ -27,7 +27,7 @@ from recommender.features.behaviour import encode_behaviour, sentences, titles
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, Histories
 from recommender.features.vector_cache import content_hash
-from recommender.scoring import Floats
+from recommender.scoring import Floats, Scorer
 from recommender.split import Fold
 
 Encode = Callable[[Sequence[str]], Floats]
@@ -66,6 +66,30 @@ class _ContentRanking:
         scores_BI[:, self._mute_I] = -1
         return np.asarray(scores_BI + POPULARITY_SHARE * self._popularity_I, np.float32)
 
+    def text_vectors(self) -> Floats:
+        """Return the items' vectors, (I, W)."""
+        return self._vectors_IW
+
+    def with_items(self, ids: Sequence[str], titles: Sequence[str], text_NW: Floats) -> Scorer:
+        """Return the same ranking with new items, which nobody has taken yet.
+
+        Args:
+            ids: of the new items, N.
+            titles: what they are called in a sentence.
+            text_NW: their text vectors.
+        """
+        weights = {
+            "vectors": np.concatenate([self._vectors_IW, text_NW.astype(np.float32)]),
+            "popularity": np.concatenate([self._popularity_I, np.zeros(len(ids), np.float32)]),
+        }
+        return self._regrown(weights, Catalogue((*self._catalogue.ids, *ids)), titles)
+
+    @abstractmethod
+    def _regrown(
+        self, weights: dict[str, NDArray[Any]], catalogue: Catalogue, titles: Sequence[str]
+    ) -> Scorer:
+        """Return the ranking of a catalogue that ends in new items of these titles."""
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return the items' vectors and their popularity."""
         return {"vectors": self._vectors_IW, "popularity": self._popularity_I}
@@ -90,6 +114,12 @@ class HistoryText(_ContentRanking):
     ) -> Self:
         """Make it again from what `settings` and `weights` returned."""
         return cls(catalogue, weights["vectors"], weights["popularity"], settings["events"])
+
+    def _regrown(
+        self, weights: dict[str, NDArray[Any]], catalogue: Catalogue, titles: Sequence[str]
+    ) -> Scorer:
+        del titles
+        return self.restore(self.settings(), weights, catalogue)
 
     def _users(self, histories: Histories) -> Floats:
         sums_BW = np.zeros((len(histories), self._vectors_IW.shape[1]), np.float32)
@@ -153,6 +183,16 @@ class BehaviourText(_ContentRanking):
             settings["types"],
             text,
             _uncached(text),
+        )
+
+    def _regrown(
+        self, weights: dict[str, NDArray[Any]], catalogue: Catalogue, titles: Sequence[str]
+    ) -> Scorer:
+        names = (*self._names, *titles)
+        vectors, popularity = weights["vectors"], weights["popularity"]
+        # With the same encoder, which may be loaded already.
+        return BehaviourText(
+            catalogue, vectors, popularity, names, self._types, self._text, self._encode
         )
 
     def _users(self, histories: Histories) -> Floats:

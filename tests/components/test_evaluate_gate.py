@@ -29,7 +29,7 @@ from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, EventLog
 from recommender.files import read_json
 from recommender.registry import Decision as Recorded
-from recommender.registry import Lineage, Registry, Status
+from recommender.registry import Lineage, Registry, RetrainMark, Status
 from recommender.served_store import store_of
 from recommender.sources.synthetic import generate
 from recommender.split import cut
@@ -229,6 +229,25 @@ def test_the_registrys_champion_is_re_scored_and_must_not_be_lost_against(bench:
     assert decision.verdict == "fail"
     assert f"worse than the champion {version}" in decision.headline
     assert bench.summary("evaluate")["ndcg@10"]["champion"] > 0
+
+
+def test_marks_on_the_champion_reach_the_evidence_the_decision_and_the_report(
+    bench: Bench,
+) -> None:
+    version = crown(bench, "item-knn")
+    registry = Registry.of(bench.config.paths)
+    for ticket in ("t-1", "t-2"):
+        assert registry.mark_for_retraining(version, RetrainMark(ticket, "d-shop", certain=True))
+    bench.candidate("popularity")
+    decision = bench.judged(minimum_users=50, must_beat=[], must_match=[])
+    evidence = Evidence.read(Path(bench.evaluation))
+    assert evidence.champion is not None
+    assert (evidence.champion.version, evidence.champion.to_replace) == (version, 2)
+    # A worse model does not replace it; but that something must is said.
+    assert decision.action != "deploy"
+    assert "It is urgent: the champion saw 2 of those forgotten" in decision.headline
+    page = bench.config.paths.run(RUN) / "evaluation.html"
+    assert "2 of those who asked to be forgotten" in page.read_text(encoding="utf-8")
 
 
 def test_the_same_model_again_is_not_deployed_again(bench: Bench) -> None:

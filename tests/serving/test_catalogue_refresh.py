@@ -19,7 +19,9 @@ from taste_shop import (
 )
 
 from recommender.artifact import Model
+from recommender.baselines.content import HistoryText
 from recommender.errors import FeatureError
+from recommender.features.sequences import Catalogue, Histories
 from recommender.model.extended import OtherTextError
 from serving.items import StoreItems
 from serving.refresh import Refresher
@@ -78,6 +80,42 @@ def test_a_model_that_reads_no_text_gets_categories_only(taste: TasteShop) -> No
     ((same, shelf),) = taken
     assert len(same.scorer.catalogue) == 7
     assert shelf.read
+
+
+def by_text(taste: TasteShop, text: np.ndarray) -> Model:
+    """Return the ranking by the mean text of a history."""
+    scorer = HistoryText(Catalogue(ITEMS), text, np.linspace(1, 0, len(ITEMS), dtype="f4"), 5)
+    titles = tuple(f"Thing {item}" for item in ITEMS)
+    return Model(scorer, titles, taste.config.actions, 5)
+
+
+def test_a_ranking_by_text_takes_new_items_in_as_the_encoder_made_them(taste: TasteShop) -> None:
+    taken, before = Taken(), by_text(taste, vectors(len(ITEMS)))
+    rounds = refresher(taste, taken, before)
+    assert rounds.once()
+    # What is said of the new item is what is said of i02: who took that is shown this.
+    add_items(store_of(taste.config), ["new"], vectors(len(ITEMS))[2:3], [("tea",)])
+    assert rounds.once()
+    grown, shelf = taken[-1]
+    assert grown.scorer.catalogue.ids == (*ITEMS, "new")
+    assert grown.titles[-1] == "Thing new"
+    assert 12 in shelf.among(["tea"])
+    history = Histories.of([([2], [2], [1])], [9])
+    scores = grown.scorer.scores(history)[0]
+    assert np.argsort(-scores)[:2].tolist() == [2, 12]
+    np.testing.assert_array_equal(scores[:12], before.scorer.scores(history)[0])
+    # An event with it is read, too.
+    of_new = grown.scorer.scores(Histories.of([([12], [2], [1])], [9]))[0]
+    np.testing.assert_allclose(of_new, scores, atol=1e-6)
+
+
+def test_a_ranking_by_other_text_is_left_as_it_is_and_that_is_said(taste: TasteShop) -> None:
+    taken = Taken()
+    rounds = refresher(taste, taken, by_text(taste, vectors(len(ITEMS), seed=1)))
+    add_items(store_of(taste.config), ["new"], vectors(1), [()])
+    with pytest.raises(OtherTextError, match="not those that the model was trained on"):
+        rounds.once()
+    assert not taken
 
 
 def test_text_of_another_encoder_changes_nothing_and_is_said(taste: TasteShop) -> None:

@@ -7,9 +7,10 @@ import pytest
 from tables_by_hand import configuration, tables
 
 from recommender.artifact import Model
-from recommender.baselines.content import HistoryText
+from recommender.baselines.content import BehaviourText, HistoryText
 from recommender.baselines.rivals import fit
 from recommender.config import Config
+from recommender.config.text import TextConfig
 from recommender.features.build import build_dataset, catalogue_order
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, Histories
@@ -95,3 +96,27 @@ def test_the_mean_is_of_the_most_recent_events():
 def test_vectors_of_another_catalogue_are_refused():
     with pytest.raises(ValueError, match="1 vectors for 2 items"):
         HistoryText(Catalogue(("a", "b")), np.ones((1, 2), np.float32), np.ones(2, np.float32), 1)
+
+
+def test_a_ranking_by_sentences_grows_by_items_that_it_can_name():
+    def encode(told):
+        return np.array([[1.0, 0.0] if "the third" in said else [0.0, 1.0] for said in told], "f4")
+
+    first = BehaviourText(
+        Catalogue(("a", "b")),
+        np.array([[1, 0], [0, 1]], np.float32),
+        np.zeros(2, np.float32),
+        ["the first", "the second"],
+        ["click"],
+        TextConfig(),
+        encode,
+    )
+    grown = first.with_items(["c"], ["the third"], np.array([[1, 0]], np.float32))
+    assert grown.catalogue.ids == ("a", "b", "c")
+    of_third = grown.scores(Histories.of([([2], [1], [1])], [5]))[0]
+    assert of_third.tolist() == pytest.approx([1, 0, 1])
+    known = Histories.of([([1], [1], [1])], [5])
+    np.testing.assert_array_equal(grown.scores(known)[:, :2], first.scores(known))
+    # It is stored like any other.
+    assert grown.settings()["names"] == ["the first", "the second", "the third"]
+    assert grown.weights()["vectors"].shape == (3, 2)

@@ -1,0 +1,104 @@
+"""How served models take in items that came after they were trained: by what is said of them.
+
+Shape letters: N new items, K known items, W width of the text encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.scoring import Floats, ReadsText, Scorer
+from serving.items import Items, Text
+
+if TYPE_CHECKING:
+    from recommender.model.extended import Whitening
+    from recommender.model.scorer import TransformerScorer
+
+Growth = Callable[[dict[str, Text]], Scorer]
+"""New items by id, to the scorer that knows them, too."""
+
+_PAIRS = 4
+"""Known items per dimension of the text that a model's reading of text is found from."""
+_LOOKED_AT = 64
+_NEAR = 1e-3
+"""Largest difference of a component of two vectors of length 1 that count as the same."""
+
+
+def growth_of(scorer: Scorer, items: Items) -> Growth | None:
+    """Return how a scorer takes in new items; None for one that reads no text.
+
+    Args:
+        scorer: as it was signed.
+        items: of the feature store, where the texts of known items are looked up, too.
+    """
+    if scorer.kind == "transformer":
+        return _Whitened(cast("TransformerScorer", scorer), items)
+    if isinstance(scorer, ReadsText):
+        return _AsEncoded(scorer, items)
+    return None
+
+
+class _Whitened:
+    """A Transformer reads text that is whitened as its own was, which is found out once."""
+
+    def __init__(self, scorer: TransformerScorer, items: Items) -> None:
+        self._scorer = scorer
+        self._items = items
+        self._whitening: Whitening | None = None
+
+    def __call__(self, new: dict[str, Text]) -> Scorer:
+        from recommender.model.extended import extended
+
+        if self._whitening is None:
+            self._whitening = self._found()
+        return extended(self._scorer, list(new), self._whitening(_vectors(list(new.values()))))
+
+    def _found(self) -> Whitening:
+        from recommender.model.extended import whitening_of
+
+        ids = self._scorer.catalogue.ids
+        width = len((self._items.texts(ids[:1])[0] or (None, ()))[1]) or 1_024
+        rows, text_KW = _known(self._items, ids, _PAIRS * width)
+        return whitening_of(self._scorer, rows, text_KW)
+
+
+class _AsEncoded:
+    """A ranking by text reads vectors as they are, if they are of the encoder that it knows."""
+
+    def __init__(self, scorer: ReadsText, items: Items) -> None:
+        self._scorer = scorer
+        self._items = items
+        self._checked = False
+
+    def __call__(self, new: dict[str, Text]) -> Scorer:
+        if not self._checked:
+            self._check()
+        titles = [title or item for item, (title, _) in new.items()]
+        return self._scorer.with_items(list(new), titles, _vectors(list(new.values())))
+
+    def _check(self) -> None:
+        from recommender.model.extended import OtherTextError
+
+        rows, text_KW = _known(self._items, self._scorer.catalogue.ids, _LOOKED_AT)
+        own_KW = self._scorer.text_vectors()[rows]
+        if own_KW.shape != text_KW.shape or not np.allclose(own_KW, text_KW, atol=_NEAR):
+            raise OtherTextError(
+                "text vectors of the feature store are not those that the model was trained on"
+            )
+        self._checked = True
+
+
+def _known(items: Items, ids: Sequence[str], most: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return rows of the catalogue that the store knows, and their text, (K,) and (K, W)."""
+    rows = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), most)).astype(np.int64))
+    told = items.texts([ids[row] for row in rows])
+    kept = [place for place, text in enumerate(told) if text is not None]
+    return rows[kept], _vectors([text for text in told if text])
+
+
+def _vectors(texts: Sequence[Text]) -> Floats:
+    return np.array([vector for _, vector in texts], np.float32)
