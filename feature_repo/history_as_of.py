@@ -87,8 +87,9 @@ def user_as_of(config: Config, user_id: str, as_of_ms: int, lane: Lane = "live")
     log = EventLog.build(events, Catalogue(tuple(ids)), config.actions, event_ids=True)
     history = log.of_types(config.actions.histories, config.actions)
     limit = config.features.history_limit
-    types = config.actions.types
-    rows = sequences(history, pa.chunked_array([pa.array(ids)]), types, as_of_ms, limit).to_pylist()
+    types, surfaces = config.actions.types, config.actions.surfaces
+    named = pa.chunked_array([pa.array(ids)])
+    rows = sequences(history, named, types, as_of_ms, limit, surfaces).to_pylist()
     counted = activity(
         history, config.actions, config.features.activity.windows_days, as_of_ms
     ).to_pylist()

@@ -34,6 +34,8 @@ class UserHistory:
         times: UTC milliseconds.
         values: what the events carried; NaN where nothing.
         as_of_ms: UTC milliseconds; the history holds the events strictly before it.
+        surfaces: where the events happened, parallel too; empty where that was not asked for, or is
+            not known.
     """
 
     item_ids: tuple[str, ...]
@@ -41,6 +43,7 @@ class UserHistory:
     times: tuple[int, ...]
     values: tuple[float, ...]
     as_of_ms: int
+    surfaces: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -117,21 +120,32 @@ class OnlineFeatures:
                 "publish its features first: `ostinato run`",
             )
 
-    def user_history(self, user_id: str) -> UserHistory | None:
+    def user_history(self, user_id: str, *, surfaces: bool = False) -> UserHistory | None:
         """Return a user's history, or None for a user without one.
+
+        Args:
+            user_id: as in the events.
+            surfaces: whether to read where the events happened.
 
         Raises:
             FeatureError: the store can't be read, or the row is damaged.
         """
-        return self.user_histories([user_id])[0]
+        return self.user_histories([user_id], surfaces=surfaces)[0]
 
-    def user_histories(self, user_ids: Iterable[str]) -> list[UserHistory | None]:
+    def user_histories(
+        self, user_ids: Iterable[str], *, surfaces: bool = False
+    ) -> list[UserHistory | None]:
         """Return the histories of many users, in order; None for a user without one.
+
+        Args:
+            user_ids: as in the events.
+            surfaces: whether to read where the events happened.
 
         Raises:
             FeatureError: the store can't be read, or a row is damaged.
         """
-        rows = self.rows("user_sequence", "user_id", user_ids, HISTORY_FIELDS)
+        fields = (*HISTORY_FIELDS, "surfaces") if surfaces else HISTORY_FIELDS
+        rows = self.rows("user_sequence", "user_id", user_ids, fields)
         return [None if row is None else _history(row) for row in rows]
 
     def user_attributes(self, user_id: str) -> dict[str, str] | None:
@@ -220,4 +234,11 @@ def _history(row: dict[str, Any]) -> UserHistory | None:
             "publish features again",
         )
     items, actions, times, values = map(tuple, lists)
-    return UserHistory(items, actions, times, values, int(row["as_of"]))
+    surfaces = tuple(row.get("surfaces") or ())
+    if surfaces and len(surfaces) != len(items):
+        raise FeatureError(
+            f"the stored history of a user is damaged: {len(items)} item_ids, {len(surfaces)} "
+            "surfaces",
+            "publish features again",
+        )
+    return UserHistory(items, actions, times, values, int(row["as_of"]), surfaces)

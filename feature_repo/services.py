@@ -7,7 +7,7 @@ from typing import Any
 from feast import FeatureService, FeatureView, OnDemandFeatureView
 
 from feature_repo.entities import OWNER
-from recommender.feature_services import UNIFIED_V1
+from recommender.feature_services import UNIFIED_V1, UNIFIED_V2
 
 
 def services(
@@ -25,6 +25,10 @@ def services(
     """
     # What the stream keeps its books with (event_ids, arrivals) is no business of a model.
     history = views["user_sequence"][["item_ids", "actions", "times", "values", "as_of"]]
+    # Where events happened is a list only where the data set tells surfaces apart.
+    names = ["item_ids", "actions", "times", "values", "as_of"]
+    held = {field.name for field in views["user_sequence"].features}
+    placed = views["user_sequence"][[*names, *(["surfaces"] if "surfaces" in held else [])]]
     about_users = [views["user_activity"], views["user_profile"], at_request["user_recency"]]
     about_items = [
         views["item_attributes"],
@@ -38,6 +42,13 @@ def services(
             UNIFIED_V1,
             [history],
             "What the unified Transformer, version 1, is asked with: a history.",
+            "at request time",
+        ),
+        _service(
+            UNIFIED_V2,
+            [placed, views["user_profile"]],
+            "What a unified Transformer is asked with that reads who asks, or where: a history, "
+            "where its events happened, the user's attributes.",
             "at request time",
         ),
         _service(
@@ -62,6 +73,6 @@ def _service(name: str, features: list[Any], description: str, read: str) -> Fea
         name=name,
         features=features,
         description=description,
-        tags={"model": "unified", "version": "1", "read": read},
+        tags={"model": "unified", "version": "2" if name == UNIFIED_V2 else "1", "read": read},
         owner=OWNER,
     )

@@ -45,6 +45,12 @@ def write(config: Config, out: Path, k: int, *, plain_ids: bool) -> tuple[int, s
     # Items that came after the model was trained are unknown to it, here as in the endpoint.
     events = tables.events.filter(catalogue.rows(tables.events["item_id"]) >= 0)
     log = EventLog.build(events, catalogue, model.actions)
+    if model.reads_profiles:
+        known = zip(
+            *(tables.users[name].to_pylist() for name in ("user_id", "attributes")), strict=True
+        )
+        people = {user: dict(told or ()) for user, told in known}
+        log = replace(log, people=tuple(people.get(user) for user in log.users))
     if not plain_ids:
         log = replace(log, users=pseudonyms(config.paths.keys).of_all(log.users))
     with (

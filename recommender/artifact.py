@@ -25,7 +25,7 @@ from recommender.errors import ArtifactError, StorageError
 from recommender.feature_services import UNIFIED_V1
 from recommender.features.sequences import Catalogue
 from recommender.files import atomic_directory, read_json, write_json
-from recommender.scoring import Scorer
+from recommender.scoring import ReadsMore, Scorer
 
 FORMAT = 2
 FILES = ("model.json", "weights.safetensors", "items.json")
@@ -68,6 +68,16 @@ class Model:
     history: int
     feature_service: str = UNIFIED_V1
     cold: ColdUsers | None = None
+
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether it matters to the scorer who asks."""
+        return isinstance(self.scorer, ReadsMore) and self.scorer.reads_profiles
+
+    @property
+    def reads_surfaces(self) -> bool:
+        """Whether it matters to the scorer where events happened, and where it is asked."""
+        return isinstance(self.scorer, ReadsMore) and self.scorer.reads_surfaces
 
     @property
     def ranker(self) -> Scorer | Served:

@@ -120,6 +120,21 @@ class ReadsText(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsMore(Protocol):
+    """A scorer that may read more of a request than the history's items, actions and times."""
+
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether it matters who asks (`Histories.people`)."""
+        ...
+
+    @property
+    def reads_surfaces(self) -> bool:
+        """Whether it matters where events happened, and where it is asked."""
+        ...
+
+
 def mask_seen(scores_BI: Floats, histories: Histories) -> None:
     """Set the scores of items that are in the history to -inf, in place."""
     rows = np.repeat(np.arange(len(histories)), histories.lengths)

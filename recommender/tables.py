@@ -2,13 +2,14 @@
 
 `events`  who did what with which item, when; `propensity` is the probability with which the
           logging policy showed the item at `position` (null where it was not logged).
-`items`   the catalogue, described in words.
+`items`   the catalogue, described in words; further numbers and vectors where a source has such.
 `users`   who they are; whatever attributes a source has, as text.
 Times are UTC milliseconds. Ids are text. Rows of `events` are sorted by (time, event_id).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,25 @@ USERS = pa.schema(
 
 SCHEMAS = {"events": EVENTS, "items": ITEMS, "users": USERS}
 
+FURTHER = {
+    "items": (
+        pa.field("numbers", pa.map_(pa.string(), pa.float64())),
+        pa.field("vectors", pa.map_(pa.string(), pa.list_(pa.float32()))),
+    )
+}
+"""Columns that a table has where a source is mapped to them, and lacks otherwise."""
+
+
+def schema_of(name: str, columns: Sequence[str]) -> pa.Schema:
+    """Return the canonical schema of a table, with those of its further columns that it has.
+
+    Args:
+        name: of the table.
+        columns: names of those that it has.
+    """
+    further = [field for field in FURTHER.get(name, ()) if field.name in columns]
+    return pa.schema([*SCHEMAS[name], *further])
+
 
 def relaxed(schema: pa.Schema) -> pa.Schema:
     """Return `schema` with every column nullable: raw tables before validation may hold nulls."""
@@ -93,7 +113,7 @@ def _read(path: Path, name: str) -> pa.Table:
         raise StorageError(f"{path} does not exist", "run the ingest step first") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise StorageError(f"{path} is not a readable Parquet file: {error}") from error
-    wanted = relaxed(SCHEMAS[name])
+    wanted = relaxed(schema_of(name, table.column_names))
     missing = [column for column in wanted.names if column not in table.column_names]
     if missing:
         raise SourceError(f"{path}: the canonical {name} table lacks {', '.join(missing)}")

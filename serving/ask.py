@@ -47,6 +47,8 @@ class Events:
         values: what the event carried, or NaN.
         as_of: the moment up to which the store knew of events, UTC milliseconds; None where the
             events came with the request.
+        surfaces: where each event happened, empty texts where that isn't known; none at all where
+            nobody asked.
     """
 
     items: Sequence[str] = ()
@@ -54,6 +56,7 @@ class Events:
     times: Sequence[int] = ()
     values: Sequence[float] = ()
     as_of: int | None = None
+    surfaces: Sequence[str] = ()
 
 
 NOTHING = Events()
@@ -70,6 +73,7 @@ class AskedEvent(_Strict):
     action: Id
     time: Moment
     value: float | None = None
+    surface: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
 class Ask(_Strict):
@@ -84,7 +88,7 @@ class Ask(_Strict):
         exclude: item ids that shall not be recommended.
         categories: only items in any of these are recommended; None: all are.
         surface: where the list is shown, as the caller calls the place; it is recorded with the
-            list.
+            list, and read by models that tell surfaces apart.
         time: the moment of asking, UTC milliseconds; None: now. Only events strictly before it
             are read.
         explore: whether the list may be drawn by the exploration policy; false: always the best.
@@ -144,6 +148,7 @@ class Ask(_Strict):
             [event.action for event in ordered],
             [event.time for event in ordered],
             [float("nan") if event.value is None else event.value for event in ordered],
+            surfaces=[event.surface or "" for event in ordered],
         )
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from serving.ask import Ask, Events, Fallback
@@ -22,7 +23,13 @@ _Read = TypeVar("_Read")
 
 
 class Reader(Protocol):
-    """Where histories and profiles come from; safe to share between threads."""
+    """Where histories and profiles come from; safe to share between threads.
+
+    Attributes:
+        surfaces: whether to read where events happened.
+    """
+
+    surfaces: bool
 
     @property
     def feature_service(self) -> str:
@@ -64,12 +71,34 @@ class Finder:
         self._breaker = Breaker(_FAILURES, pause_s)
         self._threads = ThreadPoolExecutor(_READERS, "read")
         self.profiles = False
+        self.everybody = False
+
+    def reads(self, *, profiles: bool, everybody: bool, surfaces: bool) -> None:
+        """Say what the model reads.
+
+        Args:
+            profiles: whether it matters who somebody without history is.
+            everybody: whether it matters who anybody is.
+            surfaces: whether it matters where events happened.
+        """
+        self.profiles, self.everybody = profiles, everybody
+        self._reader.surfaces = surfaces
 
     async def found(self, ask: Ask) -> Found:
-        """Find the history of whoever asks; the profile too where there is none.
+        """Find the history of whoever asks; the profile too where it matters.
 
-        The profile is read only if `profiles` says so: it is asked for nothing else.
+        The profile of somebody with a history is read only if `everybody` says so, that of somebody
+        without one if `profiles` does. Both reads of one request run at the same time.
         """
+        if self.everybody and ask.user_id is not None and self._breaker.lets_through():
+            started = time.perf_counter()
+            found, (_, profile) = await asyncio.gather(
+                self._history(ask), self._read(self._reader.profile, ask.user_id, started)
+            )
+            return replace(found, profile=profile, read_s=time.perf_counter() - started)
+        return await self._history(ask)
+
+    async def _history(self, ask: Ask) -> Found:
         started = time.perf_counter()
         events, fallback = ask.events, None
         if events is None:
@@ -81,7 +110,7 @@ class Finder:
                 return Found(fallback=Fallback.STORE_UNAVAILABLE, read_s=spent)
             fallback = Fallback.UNKNOWN_USER if events is None else None
         profile = None
-        cold = self.profiles and not (events and events.items)
+        cold = self.profiles and not self.everybody and not (events and events.items)
         if cold and ask.user_id is not None and self._breaker.lets_through():
             _, profile = await self._read(self._reader.profile, ask.user_id, started)
         spent = time.perf_counter() - started

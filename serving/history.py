@@ -31,12 +31,15 @@ class StoreHistories:
     """
 
     feature_service = UNIFIED_V1
+    surfaces: bool
+    """Whether to read where events happened: said by whoever loads a model that reads it."""
 
     def __init__(self, paths: Workspace, project: str, wait_s: float = 5.0) -> None:
         self._paths = paths
         self._project = project
         self._wait_s = wait_s
         self._features: OnlineFeatures | None = None
+        self.surfaces = False
         try:
             self._open()
         except FeatureError as error:
@@ -48,11 +51,16 @@ class StoreHistories:
         Raises:
             FeatureError: the store can't be read; a `StoreDownError` where it does not answer.
         """
-        history = self._open().user_history(user_id)
-        if history is None:
+        found = self._open().user_history(user_id, surfaces=self.surfaces)
+        if found is None:
             return None
         return Events(
-            history.item_ids, history.actions, history.times, history.values, history.as_of_ms
+            found.item_ids,
+            found.actions,
+            found.times,
+            found.values,
+            found.as_of_ms,
+            found.surfaces,
         )
 
     def profile(self, user_id: str) -> Mapping[str, str] | None:

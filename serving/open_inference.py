@@ -28,7 +28,9 @@ _HISTORY = {
     "history_action": _TEXTS,
     "history_time": _WHOLE,
     "history_value": _REAL,
+    "history_surface": _TEXTS,
 }
+_MAY_LACK = ("history_value", "history_surface")
 _PARAMETERS = ("k", "surface", "time", "explore", "record")
 """May also be given once, for every request; the last two only so."""
 
@@ -64,8 +66,8 @@ def asks(request: InferRequest) -> list[Ask]:
     """Read a V2 request: the tensors of `INPUTS`, and what `_PARAMETERS` names as parameters.
 
     A history is given by `history_item_id`, `history_action`, `history_time` (all (B, N)) and
-    maybe `history_value`; a row whose item ids are all "" is an empty history where `user_id` is
-    "", and otherwise means that the feature store is read.
+    maybe `history_value` and `history_surface`; a row whose item ids are all "" is an empty history
+    where `user_id` is "", and otherwise means that the feature store is read.
 
     Raises:
         InvalidAskError: a tensor or a parameter is wrong.
@@ -151,17 +153,19 @@ def _instance(given: dict[str, list[Any]], row: int) -> dict[str, Any]:
 
 
 def _history(mine: dict[str, Any]) -> list[dict[str, Any]]:
-    if missing := [name for name in _HISTORY if name not in mine and name != "history_value"]:
+    if missing := [name for name in _HISTORY if name not in mine and name not in _MAY_LACK]:
         raise InvalidAskError(f"inputs: history_item_id goes with {', '.join(missing)}")
     widths = {name: len(mine[name]) for name in _HISTORY if name in mine}
     if len(set(widths.values())) != 1:
         raise InvalidAskError(f"inputs: the tensors of the history differ in width: {widths}")
     values = mine.get("history_value") or [math.nan] * widths["history_item_id"]
-    columns = (mine["history_item_id"], mine["history_action"], mine["history_time"], values)
+    surfaces = mine.get("history_surface") or [""] * widths["history_item_id"]
+    columns = (mine["history_item_id"], mine["history_action"], mine["history_time"])
     return [
         {"item_id": item, "action": action, "time": time}
         | ({} if math.isnan(value) else {"value": value})
-        for item, action, time, value in zip(*columns, strict=True)
+        | ({"surface": surface} if surface else {})
+        for item, action, time, value, surface in zip(*columns, values, surfaces, strict=True)
         if item
     ]
 

@@ -17,6 +17,7 @@ from recommender.artifact import Model
 from recommender.config.compute import ComputeConfig
 from recommender.errors import ArtifactError
 from recommender.export.engines import engine_for
+from recommender.feature_services import READS_ALSO
 from recommender.registry.signing import verify
 from recommender.scoring import Scorer
 from serving import explaining, open_inference, told
@@ -100,13 +101,17 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         """
         self.version = verify(self._folder, self._keys, self.version or None)
         model = Model.load(self._folder)
-        if model.feature_service != self._reader.feature_service:
+        mine = self._reader.feature_service
+        if model.feature_service not in (mine, *READS_ALSO.get(mine, ())):
             raise ArtifactError(
                 f"model {self.version} reads the feature service {model.feature_service!r}, and "
                 f"this server reads {self._reader.feature_service!r}",
                 "serve it with the image that it was released with",
             )
-        self._finder.profiles = model.cold is not None and model.cold.reads_profiles
+        cold = model.cold is not None and model.cold.reads_profiles
+        self._finder.reads(
+            profiles=cold, everybody=model.reads_profiles, surfaces=model.reads_surfaces
+        )
         self._engine = engine_for(model.scorer, self._folder, self._compute)
         ranking = ranking_for(self._engine, self._compute)
         self._ranker = Ranker(replace(model, scorer=self._engine), ranking=ranking)

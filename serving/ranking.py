@@ -30,7 +30,7 @@ class Found:
     Attributes:
         events: the history, oldest first.
         fallback: why there is none.
-        profile: what is known of the user besides; read only where there is no history.
+        profile: what is known of the user besides; read only where it matters.
         read_s: seconds that the feature store was waited for.
     """
 
@@ -79,7 +79,7 @@ class Read:
     """A history in terms of one model: rows of its catalogue, codes of its event types.
 
     Attributes:
-        items, actions, times, values: parallel, oldest first.
+        items, actions, times, values, surfaces: parallel, oldest first; surfaces as codes.
         dropped: events of items that the model does not know.
     """
 
@@ -87,6 +87,7 @@ class Read:
     actions: tuple[int, ...]
     times: tuple[int, ...]
     values: tuple[float, ...]
+    surfaces: tuple[int, ...]
     dropped: int
 
 
@@ -201,7 +202,15 @@ class Ranker:
         histories = Histories.of(
             [(r.items, r.actions, r.times) for r in read], now, [r.values for r in read]
         )
-        return read, replace(histories, people=tuple(known.profile for known in found))
+        histories = replace(histories, people=tuple(known.profile for known in found))
+        if not self.model.reads_surfaces:
+            return read, histories
+        place = self.model.actions.surface_code
+        return read, replace(
+            histories,
+            surfaces=np.array([code for each in read for code in each.surfaces], np.int8),
+            surface=np.array([place(ask.surface) for ask in asks], np.int8),
+        )
 
     def warm_up(self) -> None:
         """Answer an empty and a full history, so that the first person doesn't wait for it."""
@@ -244,19 +253,22 @@ class Ranker:
 
     def _read(self, events: Events, now: int) -> Read:
         """Translate the events strictly before `now`."""
-        kept: list[tuple[int, int, int, float]] = []
+        kept: list[tuple[int, int, int, float, int]] = []
         dropped = 0
-        columns = (events.items, events.actions, events.times, events.values)
-        for item, action, moment, value in zip(*columns, strict=True):
+        place = self.model.actions.surface_code
+        surfaces = events.surfaces or [""] * len(events.items)
+        columns = (events.items, events.actions, events.times, events.values, surfaces)
+        for item, action, moment, value, surface in zip(*columns, strict=True):
             code, row = self._codes.get(action), self._index.get(item)
             if code is None or moment >= now:
                 continue
             if row is None:
                 dropped += 1
             else:
-                kept.append((row, code, int(moment), float(value)))
-        items, actions, times, values = zip(*kept, strict=True) if kept else ((), (), (), ())
-        return Read(items, actions, times, values, dropped)
+                kept.append((row, code, int(moment), float(value), place(surface)))
+        parts = zip(*kept, strict=True) if kept else ((), (), (), (), ())
+        items, actions, times, values, codes = parts
+        return Read(items, actions, times, values, codes, dropped)
 
 
 def _of(

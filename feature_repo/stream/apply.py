@@ -180,7 +180,7 @@ class EventSink:
                 change = changes.get(event.user_id)
                 if change is None:
                     change = changes[event.user_id] = _Change(self.rules.limit)
-                change.events.append(event.in_sequence(arrival))
+                change.events.append(event.in_sequence(arrival, self.rules.surfaces))
         return changes
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -58,15 +58,18 @@ class StreamEvent(NamedTuple):
     position: int | None = None
     propensity: float | None = None
 
-    def in_sequence(self, arrival: int) -> Event:
+    def in_sequence(self, arrival: int, surfaces: Sequence[str] = ()) -> Event:
         """Return the event as a sequence keeps it.
 
         Args:
             arrival: when it reached us, UTC milliseconds.
+            surfaces: those that the sequence tells apart.
         """
         # The store keeps float32; rounded here, a stored event equals its next delivery.
         value = math.nan if self.value is None else float(np.float32(self.value))
-        return Event(self.time, self.event_id, self.item_id, self.event, value, arrival)
+        surface = self.surface if self.surface in surfaces else ""
+        told = surface if surfaces else None
+        return Event(self.time, self.event_id, self.item_id, self.event, value, arrival, told)
 
 
 def read_event(given: Any, rules: EventRules, now_ms: int) -> StreamEvent:

@@ -23,6 +23,7 @@ class EventRules:
         limit: most recent events that a sequence keeps.
         future_ms: how far ahead of this machine's clock an event may be.
         longest: most characters of an id or a surface.
+        surfaces: those that a sequence tells apart; none: it doesn't say where events happened.
     """
 
     types: tuple[str, ...]
@@ -30,6 +31,7 @@ class EventRules:
     limit: int
     future_ms: int = 300_000
     longest: int = 256
+    surfaces: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> EventRules:
@@ -41,11 +43,13 @@ class EventRules:
             config.features.history_limit,
             round(stream.future_tolerance_s * 1000),
             stream.max_id_length,
+            config.actions.surfaces,
         )
 
     def to_text(self) -> str:
-        """Return the rules as stable JSON."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        """Return the rules as stable JSON; surfaces only where some are told apart."""
+        told = {name: held for name, held in asdict(self).items() if name != "surfaces" or held}
+        return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str) -> EventRules:
@@ -62,6 +66,7 @@ class EventRules:
                 int(held["limit"]),
                 int(held["future_ms"]),
                 int(held["longest"]),
+                tuple(str(each) for each in held.get("surfaces", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FeatureError(

@@ -29,7 +29,7 @@ def views(folder: str | Path, choices: Choices = _NONE) -> dict[str, FeatureView
     """
     location = str(folder)
     made = [
-        user_sequence(location),
+        user_sequence(location, choices),
         user_profile(location),
         user_activity(location, choices),
         user_event(location, choices),

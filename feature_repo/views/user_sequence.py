@@ -5,12 +5,27 @@ from __future__ import annotations
 from feast import FeatureView, Field
 from feast.types import Array, Float32, Int64, String
 
+from feature_repo.choices import Choices
 from feature_repo.entities import OWNER, USER
 from feature_repo.sources import FOREVER, snapshot
+from feature_repo.stream.rules import EventRules
+
+_NONE = Choices()
 
 
-def user_sequence(location: str) -> FeatureView:
-    """Return the view of what a user did last; all lists are parallel, oldest event first."""
+def user_sequence(location: str, choices: Choices = _NONE) -> FeatureView:
+    """Return the view of what a user did last; all lists are parallel, oldest event first.
+
+    Args:
+        location: of the project's snapshots.
+        choices: their rules say whether surfaces are told apart: a list more.
+    """
+    rules = choices.rules
+    surfaces = Field(
+        name="surfaces",
+        dtype=Array(String),
+        description="Where the events happened; empty where it isn't told apart from others.",
+    )
     return FeatureView(
         name="user_sequence",
         entities=[USER],
@@ -41,6 +56,7 @@ def user_sequence(location: str) -> FeatureView:
                 dtype=Int64,
                 description="UTC milliseconds; holds the events strictly before it.",
             ),
+            *([surfaces] if rules and EventRules.from_text(rules).surfaces else []),
         ],
         source=snapshot("user_sequence", location),
         description="A user's most recent events strictly before the snapshot's moment, and "

@@ -225,6 +225,11 @@ class ItemColumns(Section):
     """A number, or a text with a number in it ("$12.99"; the lower one of a range)."""
     created: str | None = None
     """When it came into the catalogue."""
+    numbers: dict[str, str] = Field(default_factory=dict)
+    """Further numbers (a year, a weight): name → column. `model.numbers` says which are read."""
+    vectors: dict[str, str] = Field(default_factory=dict)
+    """Vectors that were made of the item elsewhere (of its image): name → column of lists, or of
+    texts of numbers. `model.vectors` says which are read."""
 
     @field_validator("title", "text")
     @classmethod
@@ -237,7 +242,8 @@ class ItemColumns(Section):
     def described(self) -> tuple[str, ...]:
         """The raw columns beside the id."""
         templates = [fields(t) for t in (self.title, self.text) if t is not None]
-        plain = (self.categories, self.brand, self.price, self.created)
+        further = (*self.numbers.values(), *self.vectors.values())
+        plain = (self.categories, self.brand, self.price, self.created, *further)
         names = [name for group in templates for name in group]
         return tuple(dict.fromkeys([*names, *(name for name in plain if name is not None)]))
 

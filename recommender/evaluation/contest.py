@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recommender.artifact import Model
-from recommender.baselines.cold_users import with_people
 from recommender.config import Config
 from recommender.errors import EvaluationError
 from recommender.evaluation.freeze import freeze
@@ -23,6 +22,7 @@ from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.panel import Panel
 from recommender.evaluation.score import Scored, score
 from recommender.features.dataset import Dataset
+from recommender.features.people import with_people
 from recommender.features.sequences import Ints
 from recommender.split import Fold
 

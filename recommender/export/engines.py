@@ -34,6 +34,10 @@ def engine_for(scorer: Scorer, folder: Path, config: ComputeConfig) -> Scorer:
     from recommender.export.state_scorer import StateScorer
 
     transformer = cast("TransformerScorer", scorer)
+    if transformer.reads_profiles or transformer.reads_surfaces:
+        # What is kept of a history, and what was exported, knows neither who asks nor where.
+        logger.info("computing by the model itself: it reads who asks, or where")
+        return transformer
     brings = (folder / file_of("retrieve")).exists()
     if config.engine == "onnx" and not brings:
         raise ArtifactError(

@@ -12,7 +12,12 @@ from recommender.features.sequences import EventLog
 
 
 def sequences(
-    log: EventLog, item_ids: pa.ChunkedArray, types: tuple[str, ...], as_of: int, limit: int
+    log: EventLog,
+    item_ids: pa.ChunkedArray,
+    types: tuple[str, ...],
+    as_of: int,
+    limit: int,
+    surfaces: tuple[str, ...] = (),
 ) -> pa.Table:
     """Return everybody's history as of a moment.
 
@@ -22,11 +27,13 @@ def sequences(
         types: event types; the position of one is its code − 1.
         as_of: UTC milliseconds.
         limit: most recent events kept.
+        surfaces: those that are told apart; the position of one is its code − 1.
 
     Returns:
         One row per user who has a history: `user_id`, the parallel lists `item_ids`, `actions`,
         `times` (UTC milliseconds), `values` (NaN where the event carried none), `event_ids` and
-        `arrivals` (0: came by batch, not by stream), oldest first, and `as_of`.
+        `arrivals` (0: came by batch, not by stream), oldest first, and `as_of`; where surfaces are
+        told apart `surfaces`, too, empty for any other one.
 
     Raises:
         ValueError: the log doesn't carry the ids of its events.
@@ -47,6 +54,8 @@ def sequences(
         "event_ids": histories.event_ids.cast(pa.string()),
         "arrivals": pa.array(np.zeros(len(histories.times), np.int64)),
     }
+    if surfaces and histories.surfaces is not None:
+        columns["surfaces"] = pa.array(["", *surfaces]).take(pa.array(histories.surfaces))
     users = np.array(log.users, object)[seen]
     return pa.table(
         {

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 EVENT_LISTS = ("item_ids", "actions", "times", "values", "event_ids", "arrivals")
 """The parallel lists of a `user_sequence` row."""
 
-_FIELDS = ("times", "event_ids", "item_ids", "actions", "values", "arrivals")
-"""The same lists in the order of `Event`'s fields."""
+_FIELDS = ("times", "event_ids", "item_ids", "actions", "values", "arrivals", "surfaces")
+"""The same lists, and that of surfaces, in the order of `Event`'s fields."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ORDER = itemgetter(0, 1)
@@ -41,6 +41,8 @@ class Event(NamedTuple):
         action: event type.
         value: what it carried, rounded to float32 as the store does; NaN where nothing.
         arrival: UTC milliseconds at which it reached us by stream; 0 where it came by batch.
+        surface: where it happened, empty where that isn't known or isn't told apart; None in data
+            that tells no surfaces apart.
     """
 
     time: int
@@ -49,6 +51,7 @@ class Event(NamedTuple):
     action: str
     value: float
     arrival: int = 0
+    surface: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Recent:
     """One user's row: parallel sequences in the order of (time, event id), none changed in place.
 
     Attributes:
-        times, event_ids, item_ids, actions, values, arrivals: as in `Event`.
+        times, event_ids, item_ids, actions, values, arrivals, surfaces: as in `Event`.
         as_of: UTC milliseconds; every event is strictly before it, and everything that had
             reached us by then is in.
     """
@@ -67,6 +70,7 @@ class Recent:
     actions: Sequence[str]
     values: Sequence[float]
     arrivals: Sequence[int]
+    surfaces: Sequence[str | None]
     as_of: int
 
     def __len__(self) -> int:
@@ -77,8 +81,13 @@ class Recent:
         return list(map(Event._make, self.rows()))
 
     def row(self) -> dict[str, Any]:
-        """Return the features of `user_sequence` by name, with `event_timestamp`."""
+        """Return the features of `user_sequence` by name, with `event_timestamp`.
+
+        Surfaces are among them only where the data tells some apart.
+        """
+        told = {"surfaces": [each or "" for each in self.surfaces]}
         return {
+            **(told if any(each is not None for each in self.surfaces) else {}),
             "item_ids": list(self.item_ids),
             "actions": list(self.actions),
             "times": list(self.times),
@@ -100,10 +109,10 @@ class Recent:
     @classmethod
     def of(cls, events: Sequence[tuple[Any, ...]], as_of: int) -> Recent:
         """Make a row of events that are in order and have different ids."""
-        times, names, items, actions, values, arrivals = [
+        times, names, items, actions, values, arrivals, surfaces = [
             list(column) for column in zip(*events, strict=True)
         ] or [[] for _ in _FIELDS]
-        return cls(times, names, items, actions, values, arrivals, as_of)
+        return cls(times, names, items, actions, values, arrivals, surfaces, as_of)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Recent:
@@ -128,6 +137,11 @@ class Recent:
             for name, held in lists.items()
             if held is None or len(held) != count or None in held
         ]
+        surfaces = row.get("surfaces")
+        # A row that was written before surfaces were told apart has none.
+        lists["surfaces"] = [None] * count if surfaces is None else surfaces
+        if len(lists["surfaces"]) != count:
+            wrong.append("surfaces")
         if wrong:
             raise ValueError(f"null or of another length than the others: {', '.join(wrong)}")
         last = max(lists["times"], default=-1) + 1

@@ -133,7 +133,8 @@ def _user_sequence(
     if build.engine == "local":
         # The log is sorted already, for the other views.
         limit = config.features.history_limit
-        return sequences(history, items["item_id"], config.actions.types, as_of, limit)
+        kinds, surfaces = config.actions.types, config.actions.surfaces
+        return sequences(history, items["item_id"], kinds, as_of, limit, surfaces)
     rows = latest_sequences(events, Wanted.by(config, items, as_of, created), build)
     return pa.Table.from_batches(rows).drop_columns(["event_timestamp", "created"])
 

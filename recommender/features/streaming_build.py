@@ -81,7 +81,8 @@ class Wanted:
         log = EventLog.build(events, self.catalogue, self.actions, event_ids=True)
         histories = log.of_types(self.actions.histories, self.actions)
         items = self.catalogue.array
-        rows = sequences(histories, items, self.actions.types, self.as_of, self.limit)
+        kinds, surfaces = self.actions.types, self.actions.surfaces
+        rows = sequences(histories, items, kinds, self.as_of, self.limit, surfaces)
         return stamped(rows, self.as_of, self.created)
 
 

@@ -59,6 +59,16 @@ class TransformerScorer:
         """The items that it ranks."""
         return self._catalogue
 
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether it matters who asks (`Histories.people`)."""
+        return self.module.reads.profiles
+
+    @property
+    def reads_surfaces(self) -> bool:
+        """Whether it matters where events happened, and where it is asked."""
+        return bool(self.module.reads.surfaces)
+
     def scores(self, histories: Histories) -> Floats:
         """Return the logit of every item, (B, I)."""
         scores_BI = np.empty((len(histories), len(self._catalogue)), np.float32)

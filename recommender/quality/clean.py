@@ -26,7 +26,7 @@ from recommender.quality.columns import (
 )
 from recommender.quality.imputation import Imputed, dropped, fill_events, fill_items
 from recommender.split import cut
-from recommender.tables import EVENTS, ITEMS, USERS, Tables
+from recommender.tables import EVENTS, USERS, Tables, schema_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def clean(raw: Tables, config: Config, now: datetime) -> Cleaned:
     return Cleaned(
         Tables(
             tail.table.sort_by([("time", "ascending"), ("event_id", "ascending")]).cast(EVENTS),
-            filled_items.cast(ITEMS),
+            filled_items.cast(schema_of("items", filled_items.column_names)),
             known.cast(USERS),
         ),
         {"events": events_gone, "items": items_gone, "users": users.removed},

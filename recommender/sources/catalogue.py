@@ -13,9 +13,10 @@ from recommender.config.template import pieces
 from recommender.errors import SourceError
 from recommender.sources.conditions import dropped, without
 from recommender.sources.convert import identifiers, judge, moments, texts
+from recommender.sources.further import further_numbers, further_vectors
 from recommender.sources.raw import Raw
 from recommender.sources.report import IngestReport
-from recommender.tables import ITEMS, TIME, relaxed
+from recommender.tables import TIME, relaxed, schema_of
 
 _SPACES = re.compile(r"\s+")
 _AMOUNT = r"(?P<sign>-?)[^\d.,-]*(?P<number>\d[\d,]*(?:\.\d+)?|\.\d+)"
@@ -51,7 +52,7 @@ def map_items(
     titles = _worded(raw, columns.title)
     categories = _categories(raw, columns)
     brands = _nothing(raw, pa.string()) if columns.brand is None else texts(raw, columns.brand)
-    return pa.table(
+    made = pa.table(
         {
             "item_id": identifiers(raw, columns.item),
             "title": pa.array(titles, pa.string()),
@@ -61,7 +62,12 @@ def map_items(
             "price": _prices(raw, columns.price, report),
             "created": _created(raw, columns.created, mapping.created, report),
         }
-    ).cast(relaxed(ITEMS))
+    )
+    if columns.numbers:
+        made = made.append_column("numbers", further_numbers(raw, columns.numbers, report))
+    if columns.vectors:
+        made = made.append_column("vectors", further_vectors(raw, columns.vectors, report))
+    return made.cast(relaxed(schema_of("items", made.column_names)))
 
 
 def _worded(raw: Raw, template: str | None) -> list[str | None]:

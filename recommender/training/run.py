@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.errors import ConfigError
+from recommender.feature_services import UNIFIED_V1, UNIFIED_V2
 from recommender.features.dataset import Dataset
 from recommender.features.people import with_people
 from recommender.features.sequences import EventLog, Ints
@@ -262,8 +263,9 @@ def _trained(
     checkpoints: Checkpoints,
 ) -> Trained:
     scorer = TransformerScorer(module, dataset.catalogue)
+    service = UNIFIED_V2 if scorer.reads_profiles or scorer.reads_surfaces else UNIFIED_V1
     return Trained(
-        Model(scorer, dataset.titles, config.actions, config.model.history),
+        Model(scorer, dataset.titles, config.actions, config.model.history, service),
         tuple(curve),
         best_epoch,
         users,
