@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recommender.config.section import Section
 
@@ -87,6 +87,9 @@ class TrainingConfig(Section):
     calibration: float = Field(0.75, ge=0, le=1)
     """How far `gbce` undoes the overconfidence of sampling: 0 not at all, 1 all of it."""
 
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each next item that is spread evenly over all known items (`loss: full` only)."""
+
     empty_share: float = Field(0.3, ge=0, le=1)
     """Share of the contexts that are asked a second time as if nothing were known of the user. Real
     first contexts are so few that people without history were served worse than by popularity."""
@@ -109,3 +112,11 @@ class TrainingConfig(Section):
     threads: int = Field(1, ge=1)
     """CPU threads; part of what makes a run repeatable to the byte. A second one gains little at
     small widths, and loses much where another process wants the core."""
+
+    @model_validator(mode="after")
+    def _smoothing(self) -> Self:
+        if self.label_smoothing and self.loss != "full":
+            raise ValueError(
+                "label_smoothing spreads a target over all items, which only loss: full looks at"
+            )
+        return self

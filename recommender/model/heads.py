@@ -136,6 +136,9 @@ class Popularity(nn.Module):
     Args:
         popularity_IF: log popularity of each item as of the cut, at several memory lengths.
         known_I: whether the item was seen in training.
+
+    Attributes:
+        sparse: whether, in training, the gradient of the rest has only the rows asked for.
     """
 
     popularity_IF: Tensor
@@ -148,6 +151,7 @@ class Popularity(nn.Module):
         self.register_buffer("known_I", known_I.to(torch.float32))
         self.weight_F = nn.Parameter(torch.full((features,), 1 / features))
         self.rest_I = nn.Parameter(torch.zeros(items))
+        self.sparse = False
 
     def forward(self, popularity_XNF: Tensor | None = None, rows_N: Tensor | None = None) -> Tensor:
         """Return the logits of the catalogue as of the cut, (I,).
@@ -159,10 +163,11 @@ class Popularity(nn.Module):
         Returns:
             (I,); with arguments (X, N).
         """
-        rest_I = self.known_I * self.rest_I
         if popularity_XNF is None or rows_N is None:
-            return self.popularity_IF @ self.weight_F + rest_I
-        return popularity_XNF @ self.weight_F + rest_I[rows_N]
+            return self.popularity_IF @ self.weight_F + self.known_I * self.rest_I
+        sparse = self.sparse and self.training
+        rest_N = self.rest_I.gather(0, rows_N, sparse_grad=sparse) * self.known_I[rows_N]
+        return popularity_XNF @ self.weight_F + rest_N
 
 
 class Repeats(nn.Module):

@@ -39,6 +39,10 @@ class ItemTower(nn.Module):
         buckets_I2: rows of the id table that each item has (`id_buckets`), int64; None: each item
             has one of its own.
         buckets: X, where ids are hashed.
+
+    Attributes:
+        sparse: whether, in training, the gradient of the id table has the rows that were asked for
+            and no others. What is asked for then are rows, not the catalogue.
     """
 
     text_IV: Tensor
@@ -59,6 +63,7 @@ class ItemTower(nn.Module):
         self.register_buffer("known_I", known_I.to(torch.float32))
         self.register_buffer("buckets_I2", buckets_I2)
         self.id_dropout = id_dropout
+        self.sparse = False
         rows = len(text_IV) if buckets_I2 is None else buckets
         self.projection_DV = nn.Parameter(torch.empty(width, text_IV.shape[1]))
         self.id_ID = nn.Parameter(torch.empty(rows, width))
@@ -81,10 +86,15 @@ class ItemTower(nn.Module):
         return text_ND + keep_N[:, None] * self._ids(rows_N)
 
     def _ids(self, rows_N: Tensor | None) -> Tensor:
+        sparse = self.sparse and self.training
         if self.buckets_I2 is None:
-            return self.id_ID if rows_N is None else self.id_ID[rows_N]
+            if rows_N is None:
+                return self.id_ID
+            if sparse:
+                return nn.functional.embedding(rows_N, self.id_ID, sparse=True)
+            return self.id_ID[rows_N]
         buckets_N2 = self.buckets_I2 if rows_N is None else self.buckets_I2[rows_N]
-        ids_ND: Tensor = nn.functional.embedding(buckets_N2, self.id_ID).sum(dim=1)
+        ids_ND: Tensor = nn.functional.embedding(buckets_N2, self.id_ID, sparse=sparse).sum(dim=1)
         return ids_ND
 
 

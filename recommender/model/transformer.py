@@ -105,6 +105,14 @@ class UnifiedTransformer(nn.Module):
         vectors: Tensor = self.tower(rows_N)
         return self._compared(vectors)
 
+    def item_tables(self) -> list[nn.Parameter]:
+        """Return the parameters that have a row per item."""
+        return [self.tower.id_ID, self.popularity.rest_I]
+
+    def sparse_rows(self, sparse: bool) -> None:
+        """Say whether the gradients of item tables have the rows that were asked for alone."""
+        self.tower.sparse = self.popularity.sparse = sparse
+
     def _compared(self, vectors_XD: Tensor) -> Tensor:
         if self.config.similarity == "dot":
             return vectors_XD

@@ -107,6 +107,21 @@ class Batch:
         )
 
 
+def among(batch: Batch, rows_R: Tensor) -> Batch:
+    """Return a batch whose histories and action targets name items by their places among some rows.
+
+    Args:
+        batch: of windows.
+        rows_R: catalogue rows, ascending; all items of histories and action targets among them.
+    """
+    histories = batch.histories
+    return replace(
+        batch,
+        histories=replace(histories, items=torch.searchsorted(rows_R, histories.items)),
+        action_item=torch.searchsorted(rows_R, batch.action_item),
+    )
+
+
 def with_empty(batch: Batch, chosen_K: Tensor) -> Batch:
     """Return a batch that asks some of its contexts again, as if there were no history.
 

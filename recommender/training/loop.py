@@ -26,6 +26,7 @@ from recommender.training.batches import Batch
 from recommender.training.checkpoint import Checkpoints
 from recommender.training.feed import Feed, Plan, WholeFeed
 from recommender.training.objective import Objective
+from recommender.training.rows import clip
 from recommender.training.state import (
     Epoch,
     Phase,
@@ -76,6 +77,8 @@ def fit(
         TrainingError: a loss or gradient is not finite, after `config.recoveries` attempts.
     """
     torch.manual_seed(phase.seed)
+    # Gradients that processes exchange are whole tables.
+    module.sparse_rows(config.loss != "full" and (team is None or isinstance(team, Alone)))
     run = Run(module, optimizer_of(module, config), curve=list(phase.before))
     fresh = {name: value.clone() for name, value in module.state_dict().items()}
     resume(run, phase, checkpoints)
@@ -151,7 +154,7 @@ def _step(
         last = place == taken.own - 1
         norm = 0.0
         if last:
-            norm = torch.nn.utils.clip_grad_norm_(run.module.parameters(), config.clip).item()
+            norm = clip(run.module.parameters(), config.clip)
         if fault is None and not (math.isfinite(loss.item()) and math.isfinite(norm)):
             whole = item_loss.item() + config.action_weight * action_loss.item()
             fault = TrainingError(

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_LEAST = torch.finfo(torch.float32).min
+
 
 @dataclass(frozen=True)
 class Adjustments:
@@ -50,6 +52,7 @@ def catalogue_cross_entropy(
     adjustments: Adjustments,
     targets: Targets,
     budget: int = 2**22,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Return the weighted sum over targets of -log softmax(logits)[item].
 
@@ -65,10 +68,15 @@ def catalogue_cross_entropy(
         adjustments: added to single logits.
         targets: contexts may have several, or none.
         budget: logits held at once.
+        smoothing: share of every target that is spread evenly over the items that are not taken
+            out (label smoothing, Szegedy et al. 2016, §7).
     """
-    loss: Tensor = _CatalogueCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        query_CD, items_ID, base_XI, adjustments.value, base_of_C, adjustments, targets, budget
-    )
+    given = (query_CD, items_ID, base_XI, adjustments.value)
+    # In float32 whatever the products around it are in.
+    with torch.autocast(query_CD.device.type, enabled=False):
+        loss: Tensor = _CatalogueCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            *(part.float() for part in given), base_of_C, adjustments, targets, budget, smoothing
+        )
     return loss
 
 
@@ -86,6 +94,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         adjustments: Adjustments,
         targets: Targets,
         budget: int,
+        smoothing: float,
     ) -> Tensor:
         contexts, items = len(query_CD), len(items_ID)
         weight_C = query_CD.new_zeros(contexts).index_add_(0, targets.context, targets.weight)
@@ -95,7 +104,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         step = min(max(1, budget // items), max(1, contexts))
         # One block for all chunks: a fresh one would be cleared by the system page by page.
         held = query_CD.new_empty(step, items)
-        starts = torch.arange(0, contexts + step, step)
+        starts = torch.arange(0, contexts + step, step, device=query_CD.device)
         pair_at = torch.searchsorted(adjustments.context, starts).tolist()
         target_at = torch.searchsorted(targets.context, starts).tolist()
         for chunk, start in enumerate(range(0, contexts, step)):
@@ -113,14 +122,24 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
                 logits.addmm_(query_CD[rows], items_ID.T)
             flat = logits.view(-1)
             flat[pair] = flat[pair] + value_P[pairs]
+            if smoothing:
+                spread_CI = logits.isfinite()
+                share_C = smoothing * weight_C[rows] / spread_CI.sum(dim=1).clamp(min=1)
+                spread_CI = spread_CI * share_C[:, None]
+                total_C = (logits.clamp(min=_LEAST) * spread_CI).sum(dim=1)
+                evenly_C = smoothing * weight_C[rows] * logits.logsumexp(dim=1) - total_C
+                loss += evenly_C.sum(dtype=torch.float64)
             torch.softmax(logits, dim=1, out=logits)
             # What is less likely than any number is told as the least one; its gradient is right.
             log_likelihood = flat[target].clamp(min=torch.finfo(logits.dtype).tiny).log()
-            loss -= (targets.weight[wanted] * log_likelihood).sum(dtype=torch.float64)
+            weight_N = targets.weight[wanted] * (1 - smoothing)
+            loss -= (weight_N * log_likelihood).sum(dtype=torch.float64)
 
             # d loss / d logits = weight × softmax - the targets' weights, in place.
             grad = logits.mul_(weight_C[rows, None])
-            flat[target] = flat[target] - targets.weight[wanted]
+            flat[target] = flat[target] - weight_N
+            if smoothing:
+                grad -= spread_CI
             torch.mm(grad, items_ID, out=grad_query[rows])
             grad_items.addmm_(grad.T, query_CD[rows])
             if len(base_XI) == 1:
@@ -134,4 +153,4 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> Any:
         grads = tuple(grad * grad_loss for grad in ctx.saved_tensors)
-        return (*grads, None, None, None, None)
+        return (*grads, None, None, None, None, None)

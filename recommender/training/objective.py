@@ -1,12 +1,13 @@
 """The joint loss of one batch: the next item over all known items, and the next action.
 
 Shape letters: C contexts, K contexts with item targets, N known items, I items, D width, M action
-targets, P (context, item) pairs, X slices of time, F popularity features.
+targets, P (context, item) pairs, X slices of time, F popularity features, S items that stand for
+the catalogue, R items that a step reads.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,13 +17,30 @@ from recommender.config.training import TrainingConfig
 from recommender.features.sequences import Ints
 from recommender.model.heads import Contexts, Pairs
 from recommender.model.transformer import UnifiedTransformer
-from recommender.training.batches import Batch, with_empty
+from recommender.training.batches import Batch, among, with_empty
 from recommender.training.examples import Examples
 from recommender.training.generalised_bce import generalised_bce
 from recommender.training.losses import Adjustments, catalogue_cross_entropy
 from recommender.training.negatives import Negatives
 
 _LOGITS_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What a sampled loss reads of the catalogue.
+
+    Attributes:
+        columns_S: the items that stand for the catalogue, among the known ones, ascending.
+        rows_S: their catalogue rows.
+        rarity_S: minus the log of how likely each was to be drawn.
+        read_R: catalogue rows of these and of the histories, ascending.
+    """
+
+    columns_S: Tensor
+    rows_S: Tensor
+    rarity_S: Tensor
+    read_R: Tensor
 
 
 class Objective:
@@ -64,33 +82,52 @@ class Objective:
         """Return the mean next-item and next-action cross-entropy, nats."""
         if self.config.empty_share:
             batch = with_empty(batch, torch.rand(len(batch.asked)) < self.config.empty_share)
-        items_ID = module.item_vectors()
-        query_CD = module.queries(items_ID, batch.histories, batch.contexts)
-        item_loss = self._item_loss(module, batch, items_ID, query_CD)
+        drawn = self._drawn(batch)
+        rows_R = None if drawn is None else drawn.read_R
+        items_RD = module.item_vectors(rows_R)
+        if rows_R is not None:
+            batch = among(batch, rows_R)
+        query_CD = module.queries(items_RD, batch.histories, batch.contexts)
+        item_loss = self._item_loss(module, batch, items_RD, query_CD, drawn)
         if not self.config.action_weight:
             return item_loss, torch.zeros(())
-        logits_MA = module.action(query_CD[batch.action_context], items_ID[batch.action_item])
+        logits_MA = module.action(query_CD[batch.action_context], items_RD[batch.action_item])
         return item_loss, nn.functional.cross_entropy(logits_MA, batch.action)
 
+    def _drawn(self, batch: Batch) -> _Drawn | None:
+        """Draw what stands for the catalogue; None where nothing does."""
+        if self.negatives is None:
+            return None
+        columns_S, inside_S = self.negatives.draw(self.column_I[batch.targets.item])
+        rows_S = self.known_N[columns_S]
+        read = (rows_S, batch.histories.items.flatten(), batch.action_item)
+        return _Drawn(columns_S, rows_S, -inside_S, torch.unique(torch.cat(read)))
+
     def _item_loss(
-        self, module: UnifiedTransformer, batch: Batch, items_ID: Tensor, query_CD: Tensor
+        self,
+        module: UnifiedTransformer,
+        batch: Batch,
+        items_RD: Tensor,
+        query_CD: Tensor,
+        drawn: _Drawn | None,
     ) -> Tensor:
         if not len(batch.asked):
             return query_CD.sum() * 0
         contexts = batch.contexts.of(batch.asked)
         query_KD = query_CD[batch.asked]
-        adjustments = self._adjustments(module, batch, contexts, query_KD, items_ID)
+        rows_R = None if drawn is None else drawn.read_R
+        adjustments = self._adjustments(module, batch, contexts, query_KD, items_RD, rows_R)
         targets = replace(batch.targets, item=self.column_I[batch.targets.item])
-        rows_S, popularity_XSF, rarity_S = self.known_N, self.popularity_XNF, None
-        if self.negatives is not None:
-            columns_S, inside_S = self.negatives.draw(targets.item)
-            rows_S, popularity_XSF = rows_S[columns_S], popularity_XSF[:, columns_S]
-            adjustments = _within(adjustments, columns_S)
-            targets = replace(targets, item=torch.searchsorted(columns_S, targets.item))
-            rarity_S = -inside_S
         query_KD = module.scaled(query_KD)
-        whole = self.negatives is None and self.all_known
-        items_SD = items_ID if whole else items_ID[rows_S]
+        if drawn is None:
+            rows_S, popularity_XSF, rarity_S = self.known_N, self.popularity_XNF, None
+            items_SD = items_RD if self.all_known else items_RD[rows_S]
+        else:
+            rows_S, rarity_S = drawn.rows_S, drawn.rarity_S
+            popularity_XSF = self.popularity_XNF[:, drawn.columns_S]
+            adjustments = _within(adjustments, drawn.columns_S)
+            targets = replace(targets, item=torch.searchsorted(drawn.columns_S, targets.item))
+            items_SD = items_RD[torch.searchsorted(drawn.read_R, rows_S)]
         base_XS = module.popularity(popularity_XSF, rows_S)
         if self.config.loss == "gbce":
             logits_KS = _adjusted(
@@ -105,7 +142,14 @@ class Objective:
                 sure = Adjustments(targets.context, targets.item, -rarity_S[targets.item])
                 adjustments = _joined(adjustments, sure, len(rows_S))
             total = catalogue_cross_entropy(
-                query_KD, items_SD, base_XS, batch.slice, adjustments, targets, _LOGITS_AT_ONCE
+                query_KD,
+                items_SD,
+                base_XS,
+                batch.slice,
+                adjustments,
+                targets,
+                _LOGITS_AT_ONCE,
+                self.config.label_smoothing,
             )
         return total / batch.targets.weight.sum()
 
@@ -115,7 +159,8 @@ class Objective:
         batch: Batch,
         contexts: Contexts,
         query_KD: Tensor,
-        items_ID: Tensor,
+        items_RD: Tensor,
+        rows_R: Tensor | None,
     ) -> Adjustments:
         """Return what the history of each context does to the logits of its items."""
         if not self.exclude_seen and module.repeats is None:
@@ -125,8 +170,9 @@ class Objective:
         if self.exclude_seen or module.repeats is None:
             value_P = torch.full((len(pairs.item),), float("-inf"))
         else:
-            value_P = module.repeats(pairs, contexts, batch.histories.times, query_KD, items_ID)
-        return Adjustments(pairs.context, self.column_I[pairs.item], value_P)
+            value_P = module.repeats(pairs, contexts, batch.histories.times, query_KD, items_RD)
+        item_P = pairs.item if rows_R is None else rows_R[pairs.item]
+        return Adjustments(pairs.context, self.column_I[item_P], value_P)
 
 
 def _within(adjustments: Adjustments, columns_S: Tensor) -> Adjustments:

@@ -7,6 +7,7 @@ was killed and takes up its checkpoint goes on to the same bytes.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from recommender.model.transformer import UnifiedTransformer
 from recommender.training.anchor import Anchor
 from recommender.training.checkpoint import Checkpoint, Checkpoints
 from recommender.training.examples import Examples
+from recommender.training.rows import RowAdamW
 from recommender.training.validation import Judge
 
 
@@ -120,14 +122,19 @@ class Run:
 
 
 def optimizer_of(module: UnifiedTransformer, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return a fresh AdamW: matrices decay, vectors and scalars don't."""
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+    """Return a fresh AdamW: matrices decay, vectors and scalars don't.
+
+    With a sampled loss, rows of the item tables that a step did not read stay as they are.
+    """
+    tables = module.item_tables() if config.loss != "full" else []
+    groups: list[dict[str, Any]] = []
+    for some, rows in ((tables, True), (list(module.parameters()), False)):
+        own = [p for p in some if rows or not any(p is table for table in tables)]
+        matrices, others = [p for p in own if p.ndim > 1], [p for p in own if p.ndim <= 1]
+        groups.append({"params": matrices, "weight_decay": config.weight_decay, "rows": rows})
+        groups.append({"params": others, "weight_decay": 0.0, "rows": rows})
+    groups = [group for group in groups if group["params"]]
+    return RowAdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def save(run: Run, phase: Phase, checkpoints: Checkpoints) -> None:

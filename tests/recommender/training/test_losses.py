@@ -110,3 +110,53 @@ def test_the_loss_of_even_odds_is_the_log_of_the_catalogue():
         Targets(none.new_zeros(1), none.new_zeros(1), torch.ones(1)),
     )
     assert loss.item() == pytest.approx(torch.tensor(8.0).log().item())
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 99), smoothing=st.floats(0.01, 0.9), budget=st.integers(1, 60))
+def test_smoothed_targets_are_those_of_torch_where_nothing_is_taken_out(seed, smoothing, budget):
+    random = torch.Generator().manual_seed(seed)
+    query, vectors = torch.randn(7, 4, generator=random), torch.randn(9, 4, generator=random)
+    base, wanted = torch.randn(1, 9, generator=random), torch.randint(9, (7,), generator=random)
+    none, every = torch.zeros(0, dtype=torch.int64), torch.arange(7)
+    results = []
+    for fused in (True, False):
+        leaves = [part.clone().requires_grad_() for part in (query, vectors, base)]
+        if fused:
+            loss = catalogue_cross_entropy(
+                *leaves,
+                torch.zeros_like(every),
+                Adjustments(none, none, torch.zeros(0)),
+                Targets(every, wanted, torch.ones(7)),
+                budget,
+                smoothing,
+            )
+        else:
+            logits = leaves[0] @ leaves[1].T + leaves[2]
+            loss = torch.nn.functional.cross_entropy(
+                logits, wanted, reduction="sum", label_smoothing=smoothing
+            )
+        loss.backward()
+        results.append([loss.detach(), *(leaf.grad for leaf in leaves)])
+    for found, right in zip(*results, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+
+
+def test_items_that_are_taken_out_get_no_part_of_a_smoothed_target():
+    query, vectors = torch.randn(1, 4), torch.randn(5, 4, requires_grad=True)
+    nought = torch.zeros(1, dtype=torch.int64)
+    loss = catalogue_cross_entropy(
+        query,
+        vectors,
+        torch.zeros(1, 5),
+        nought,
+        Adjustments(nought, nought + 3, torch.tensor([float("-inf")])),
+        Targets(nought, nought, torch.ones(1)),
+        smoothing=0.2,
+    )
+    loss.backward()
+    kept = torch.tensor([0, 1, 2, 4])
+    logits = (query @ vectors.T)[:, kept]
+    right = torch.nn.functional.cross_entropy(logits, nought, label_smoothing=0.2)
+    torch.testing.assert_close(loss, right)
+    assert not vectors.grad[3].any()
