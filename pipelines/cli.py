@@ -61,17 +61,42 @@ def run(
       ostinato run -c configs/movielens-small.yaml
       ostinato run --set training.epochs=3 --set seed=11
     """
+    _run(config, workspace, settings, run_id, "training")
+
+
+def _run(
+    config: Path, workspace: Path | None, settings: list[str] | None, run_id: str, pipeline: str
+) -> None:
+    from pipelines.compile import for_pipeline
     from pipelines.run import run_locally
     from pipelines.summary import print_summary
 
-    tree, screen = config_of(config, workspace, settings), console()
+    tree, screen = for_pipeline(pipeline, config_of(config, workspace, settings)), console()
     screen.print(f"[bold]{tree.name}[/] → {tree.paths.root}", highlight=False)
     try:
-        ended = run_locally(tree, screen, run_id or None)
+        ended = run_locally(tree, screen, run_id or None, pipeline)
     except KeyboardInterrupt:  # Typer would end without a word
         Console(stderr=True).print("interrupted; run the same command again to go on")
         raise typer.Exit(130) from None
     print_summary(ended, screen, f"{_me()} recommend USER{_again(config, workspace)}")
+
+
+@app.command()
+def refresh(
+    config: ConfigPath = DEFAULT,
+    workspace: WorkspacePath = None,
+    settings: Setting = None,
+    run_id: Annotated[str, typer.Option(hidden=True, help="Names the run.")] = "",
+) -> None:
+    """Let the model in production learn what happened since, at a fraction of a training's cost.
+
+    It has to win its place by the same gate and canary as one that was trained anew.
+
+    Examples:
+      ostinato refresh
+      ostinato refresh --set refresh.method=lora
+    """
+    _run(config, workspace, settings, run_id, "refresh")
 
 
 @app.command()
@@ -249,15 +274,18 @@ def compile_(
         bool, typer.Option("--check", help="Only make sure that the committed file is current.")
     ] = False,
 ) -> None:
-    """Compile the pipeline to the KFP v2 YAML that a cluster runs."""
+    """Compile the pipelines to the KFP v2 YAML that a cluster runs."""
+    from pipelines.compile import FOLDER, PIPELINES, write
     from pipelines.compile import check as verify
-    from pipelines.compile import write
 
+    for name in PIPELINES:
+        path = FOLDER / f"{name}.yaml"
+        if check:
+            verify(path)
+        else:
+            console().print(f"wrote {write(path)}", highlight=False)
     if check:
-        verify()
-        console().print("the compiled pipeline is current")
-    else:
-        console().print(f"wrote {write()}", highlight=False)
+        console().print("the compiled pipelines are current")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Runs the training pipeline on this machine, through `kfp.local`: no cluster, no containers.
+"""Runs a pipeline on this machine, through `kfp.local`: no cluster, no containers.
 
 KFP starts every step as a process of its own. What the steps print goes to
 `<run>/pipeline.log`; people see the progress (`pipelines/display.py`) and, at the end, a summary
@@ -63,13 +63,16 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
-def run_locally(config: Config, console: Console, run_id: str | None = None) -> Run:
-    """Run the training pipeline here and now.
+def run_locally(
+    config: Config, console: Console, run_id: str | None = None, pipeline: str = "training"
+) -> Run:
+    """Run a pipeline here and now.
 
     Args:
         config: the whole configuration.
         console: where progress is drawn.
         run_id: names the run; a new name by default.
+        pipeline: one of `pipelines.compile.PIPELINES`.
 
     Raises:
         RunFailed: a step failed; nothing that was served, registered or accepted has changed.
@@ -83,7 +86,7 @@ def run_locally(config: Config, console: Console, run_id: str | None = None) -> 
     started = time.monotonic()
     with alone(config.paths.root), showing(folder / "progress.jsonl", console):
         try:
-            _execute(config, run_id, folder)
+            _execute(config, run_id, folder, pipeline)
             crash = None
         except KeyboardInterrupt:
             _stop_steps()
@@ -112,13 +115,14 @@ def run_locally(config: Config, console: Console, run_id: str | None = None) -> 
     return run
 
 
-def _execute(config: Config, run_id: str, folder: Path) -> None:
+def _execute(config: Config, run_id: str, folder: Path, name: str) -> None:
     """Run the very pipeline object that `compile` compiles."""
     from kfp import local
 
-    from pipelines.training import training
+    from pipelines.compile import pipeline
 
-    _retry_without_delay(training.pipeline_spec)
+    wanted = pipeline(name)
+    _retry_without_delay(wanted.pipeline_spec)
     config.paths.kfp.mkdir(parents=True, exist_ok=True)
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
@@ -139,7 +143,7 @@ def _execute(config: Config, run_id: str, folder: Path) -> None:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # KFP can't know that our images hold Python
-        training(config=config.to_json(), run_id=run_id)
+        wanted(config=config.to_json(), run_id=run_id)
 
 
 def _retry_without_delay(spec: Any) -> None:

@@ -56,10 +56,16 @@ STEP_LABEL = "ostinato.example/step"
 _USER = 65532
 
 
-def equip(task: dsl.PipelineTask, step: str) -> dsl.PipelineTask:
-    """Give a task of the pipeline what `NEEDS` says its step asks for."""
+def equip(task: dsl.PipelineTask, step: str, name: str = "") -> dsl.PipelineTask:
+    """Give a task of the pipeline what `NEEDS` says its step asks for.
+
+    Args:
+        task: of the pipeline.
+        step: whose needs, image and rights the task has.
+        name: what people read, where it isn't that step itself.
+    """
     needs = NEEDS[step]
-    task.set_display_name(step)
+    task.set_display_name(name or step)
     # What a NetworkPolicy can tell steps apart by: all of a run's pods have one service account.
     kubernetes.add_pod_label(task, STEP_LABEL, step)
     # KFP sets the rest of what Pod Security `restricted` asks for, but not these.

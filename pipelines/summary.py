@@ -78,6 +78,11 @@ def _model(told: dict[str, Any]) -> Iterator[str]:
         f"{name} {value:.4f}" for name, value in scores.items() if value is not None
     )
     yield f"over {evaluated.get('users', 0):,} users of the test window"
+    if refreshed := told.get("refresh"):
+        yield (
+            f"refreshed from {refreshed['from']}: {refreshed['recent']:,} moments since, "
+            f"{refreshed['replayed']:,} earlier ones again, {refreshed['new_items']:,} items new"
+        )
 
 
 def _gate(told: dict[str, Any]) -> Iterator[str]:

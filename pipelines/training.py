@@ -8,15 +8,9 @@ The same object runs on a laptop (`pipelines/run.py`) and, compiled, on a KFP ba
 
 from kfp import dsl
 
-from components.deploy.component import deploy
-from components.evaluate.component import evaluate
-from components.gate.component import gate
-from components.ingest.component import ingest
-from components.materialize.component import materialize
 from components.outcome.component import outcome
-from components.register.component import register
 from components.train.component import train
-from components.validate.component import validate
+from pipelines.parts import judge_and_release, prepare
 from pipelines.steps import equip
 
 
@@ -33,44 +27,6 @@ def training(config: str, run_id: str) -> None:
     """
     ended = equip(outcome(config=config, run_id=run_id), "outcome")
     with dsl.ExitHandler(ended):
-        raw = equip(ingest(config=config, run_id=run_id), "ingest")
-        valid = equip(validate(config=config, run_id=run_id, data=raw.outputs["data"]), "validate")
-        features = equip(
-            materialize(config=config, run_id=run_id, clean=valid.outputs["clean"]), "materialize"
-        )
-        trained = equip(
-            train(config=config, run_id=run_id, dataset=features.outputs["dataset"]), "train"
-        )
-        evaluated = equip(
-            evaluate(
-                config=config,
-                run_id=run_id,
-                dataset=features.outputs["dataset"],
-                model=trained.outputs["model"],
-            ),
-            "evaluate",
-        )
-        judged = equip(
-            gate(config=config, run_id=run_id, evaluation=evaluated.outputs["evaluation"]), "gate"
-        )
-        record = {
-            "config": config,
-            "run_id": run_id,
-            "dataset": features.outputs["dataset"],
-            "model": trained.outputs["model"],
-            "evaluation": evaluated.outputs["evaluation"],
-            "decision": judged.outputs["decision"],
-        }
-        with dsl.If(judged.outputs["Output"] == "pass"):
-            accepted = equip(register(**record), "register")
-            equip(
-                deploy(
-                    config=config,
-                    run_id=run_id,
-                    clean=valid.outputs["clean"],
-                    version=accepted.outputs["Output"],
-                ),
-                "deploy",
-            )
-        with dsl.Else():
-            equip(register(**record), "register")
+        data = prepare(config, run_id)
+        trained = equip(train(config=config, run_id=run_id, dataset=data.dataset), "train")
+        judge_and_release(config, run_id, data, trained.outputs["model"])

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
 from components.boundary import Step, running
-from recommender.artifact import Model
+from components.training import export, must_be_of_today
 from recommender.baselines.cold_users import fit_cold_users
-from recommender.config import Config
 from recommender.features.dataset import Dataset
-from recommender.features.freshness import must_be_fresh, read_of_dataset
 from recommender.training import curves
 from recommender.training.run import Trained, forget, train
-
-TRAINED_ON = ("user_sequence", "item_text")
-"""Views whose content is in a training data set."""
 
 
 def run(config: str, run_id: str, dataset: str, model: str) -> None:
@@ -37,7 +31,7 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
             is older than `features.freshness` allows.
     """
     with running("train", config, run_id) as step:
-        _must_be_fresh(Path(dataset), step.config)
+        must_be_of_today(Path(dataset), step.config)
         data = Dataset.read(Path(dataset))
         folder = Path(model)
         trained = []
@@ -50,7 +44,7 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
             saved = folder / "candidate" if last else folder / "folds" / str(place)
             one.model.save(saved)
             if last and step.config.serving.compute.export:
-                _export(one.model, saved)
+                export(one.model, saved)
             trained.append(one)
         curves.write_record(folder / "training.json", trained)
         curves.draw(step.folder / "curves.png", trained)
@@ -83,28 +77,6 @@ def _forget(step: Step, dataset: Path, data: Dataset) -> None:
             case _:
                 forget(data, fold, config)
     shutil.rmtree(step.folder / "ranks", ignore_errors=True)
-
-
-def _export(model: Model, folder: Path) -> None:
-    """Leave ONNX files beside the weights, before anybody signs the folder."""
-    from recommender.export import onnx_files
-    from recommender.model.scorer import TransformerScorer
-
-    if isinstance(model.scorer, TransformerScorer):
-        onnx_files.write(model.scorer.module, folder)
-
-
-def _must_be_fresh(dataset: Path, config: Config) -> None:
-    """Refuse a data set that is too old: a retry days later, or a source that has stopped."""
-    must_be_fresh(
-        read_of_dataset(dataset),
-        TRAINED_ON,
-        config.features.freshness,
-        round(time.time() * 1000),
-        what=f"the features that {config.name} is to be trained on",
-        remedy="run the pipeline again, from ingest; if the data is no newer by then, see why the "
-        "source has stopped, or raise the limit",
-    )
 
 
 def _summarise(step: Step, trained: list[Trained], items: int) -> None:

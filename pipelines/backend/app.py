@@ -36,6 +36,7 @@ def submit(
     config: ConfigPath = DEFAULT,
     workspace: WorkspacePath = None,
     settings: Setting = None,
+    pipeline: Annotated[str, typer.Option(help="training, or refresh.")] = "training",
     host: Annotated[str, typer.Option(help="In place of backend.host.")] = "",
     data: Annotated[
         str, typer.Option(help="Version of the data; by default what the source looks like.")
@@ -46,7 +47,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the run.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run the pipeline on a Kubeflow Pipelines backend, and follow it to its end.
+    """Run a pipeline on a Kubeflow Pipelines backend, and follow it to its end.
 
     The same data, configuration and code are one run, however often they are submitted. The token
     comes from OSTINATO_KFP_TOKEN or, in a cluster, from the service account. Ctrl-C stops the
@@ -55,15 +56,21 @@ def submit(
     Examples:
       ostinato submit --host https://kubeflow.example.com/pipeline
       ostinato submit -c configs/generic.yaml --no-wait --json
+      ostinato submit --pipeline refresh
     """
     from pipelines.backend.connection import connect
     from pipelines.backend.follow import follow
     from pipelines.backend.submit import submit as send
+    from pipelines.compile import FOLDER, PIPELINES, for_pipeline
 
+    if pipeline not in PIPELINES:
+        names = ", ".join(PIPELINES)
+        raise typer.BadParameter(f"{pipeline!r} is none of {names}", param_hint="--pipeline")
     chosen = [*(settings or []), *([f"backend.host={host}"] if host else [])]
-    tree, screen = config_of(config, workspace, chosen), console()
+    tree, screen = for_pipeline(pipeline, config_of(config, workspace, chosen)), console()
     backend = connect(tree)
-    run = send(backend, tree, data=data or None, again=again)
+    package = FOLDER / f"{pipeline}.yaml"
+    run = send(backend, tree, data=data or None, again=again, package=package)
     if as_json:
         screen.print_json(data=asdict(run))
     else:

@@ -42,15 +42,18 @@ def locations_of(config: Config) -> tuple[str, ...]:
     return tuple(sorted(_locations(config.source.model_dump(mode="json"))))
 
 
-def idempotency_key(config: Config, data: str | None = None) -> str:
+def idempotency_key(config: Config, data: str | None = None, package: Path = COMPILED) -> str:
     """Return the name that two submissions of the same thing share.
 
     Args:
         config: the whole configuration. Where it is sent and when doesn't count.
         data: version of the data, if the caller knows it; else that of the source.
+        package: the compiled pipeline.
     """
     settings = config.model_dump(mode="json", exclude={"backend", "workspace"})
-    told = json.dumps([settings, data or source_version(config), code_version()], sort_keys=True)
+    told = json.dumps(
+        [settings, data or source_version(config), code_version(package)], sort_keys=True
+    )
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 

@@ -30,7 +30,7 @@ def ensure_version(backend: Backend, package: Path = COMPILED) -> PipelineVersio
         BackendError: the backend refuses or can't be reached.
     """
     pipeline_id = backend.calls("find or upload the pipeline", lambda: _pipeline(backend, package))
-    name = f"{backend.config.pipeline}-{code_version(package)}"
+    name = f"{pipeline_name(backend, package)}-{code_version(package)}"
     version_id = backend.calls(
         "find or upload the pipeline's version",
         lambda: _version(backend, pipeline_id, name, package),
@@ -38,11 +38,18 @@ def ensure_version(backend: Backend, package: Path = COMPILED) -> PipelineVersio
     return PipelineVersion(pipeline_id, version_id)
 
 
+def pipeline_name(backend: Backend, package: Path) -> str:
+    """Return what a pipeline is called on the backend: as configured, if it is the training's."""
+    return backend.config.pipeline if package.stem == COMPILED.stem else f"ostinato-{package.stem}"
+
+
 def _pipeline(backend: Backend, package: Path) -> str:
+    name = pipeline_name(backend, package)
+
     def found() -> str | None:
         listed = everything(
             lambda **page: backend.client._pipelines_api.pipeline_service_list_pipelines(
-                namespace=backend.namespace, filter=named(backend.config.pipeline), **page
+                namespace=backend.namespace, filter=named(name), **page
             ),
             "pipelines",
         )
@@ -53,7 +60,7 @@ def _pipeline(backend: Backend, package: Path) -> str:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a link
             uploaded: Any = backend.client.upload_pipeline(
-                str(package), backend.config.pipeline, namespace=backend.namespace
+                str(package), name, namespace=backend.namespace
             )
     except Exception as error:
         # Somebody else uploaded it in the same moment.

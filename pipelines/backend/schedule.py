@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.backend.connection import Backend
 from pipelines.backend.listing import everything
 from pipelines.backend.pipeline_versions import ensure_version
 from pipelines.backend.submit import experiment_of
+from pipelines.compile import FOLDER, for_pipeline
 from recommender.config import Config
 from recommender.config.backend import ScheduleConfig
 from recommender.config.tree import parse, with_settings
@@ -118,7 +120,7 @@ def apply(backend: Backend, config: Config) -> list[Change]:
 def _create(backend: Backend, config: Config, name: str) -> None:
     schedule = config.backend.schedules[name]
     display = _name(config, name, schedule)
-    version = ensure_version(backend)
+    version = ensure_version(backend, _package(schedule))
     experiment = experiment_of(backend, config)
 
     def create() -> None:
@@ -147,7 +149,11 @@ def _create(backend: Backend, config: Config, name: str) -> None:
 def _scheduled(config: Config, schedule: ScheduleConfig) -> Config:
     """Return the configuration that a schedule's runs have."""
     tree = with_settings(config.model_dump(mode="json"), schedule.settings, "the schedule")
-    return parse(tree, "the schedule's configuration")
+    return for_pipeline(schedule.pipeline, parse(tree, "the schedule's configuration"))
+
+
+def _package(schedule: ScheduleConfig) -> Path:
+    return FOLDER / f"{schedule.pipeline}.yaml"
 
 
 def _name(config: Config, name: str, schedule: ScheduleConfig) -> str:
@@ -155,5 +161,9 @@ def _name(config: Config, name: str, schedule: ScheduleConfig) -> str:
 
     runs = _scheduled(config, schedule).model_dump(mode="json", exclude={"workspace"})
     runs["backend"].pop("schedules")
-    told = json.dumps([schedule.model_dump(mode="json"), runs, code_version()], sort_keys=True)
+    # A schedule of trainings bears the name that it had before there were other pipelines.
+    training = schedule.pipeline == "training"
+    declared = schedule.model_dump(mode="json", exclude={"pipeline"} if training else set())
+    code = code_version(_package(schedule))
+    told = json.dumps([declared, runs, code], sort_keys=True)
     return f"{config.name}/{name}/{hashlib.sha256(told.encode()).hexdigest()[:8]}"

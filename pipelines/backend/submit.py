@@ -51,7 +51,7 @@ def submit(
     again: bool = False,
     package: Path = COMPILED,
 ) -> Submitted:
-    """Run the training pipeline on the backend, unless this very thing was run or is running.
+    """Run a pipeline on the backend, unless this very thing was run or is running.
 
     A run of the same key that failed or was cancelled doesn't stand in the way.
 
@@ -66,7 +66,7 @@ def submit(
         BackendError: the backend refuses or can't be reached.
         SourceError: nothing lies where the configuration says that the raw data are.
     """
-    name = f"{config.name}-{idempotency_key(config, data)}"
+    name = f"{config.name}-{idempotency_key(config, data, package)}"
     experiment = experiment_of(backend, config)
     if not again and (known := _standing(backend, experiment, name)):
         return _told(backend, known[0], created=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,9 @@ _CRON_NAMES = ("second", "minute", "hour", "day of the month", "month", "day of 
 
 class ScheduleConfig(Section):
     """One recurring run."""
+
+    pipeline: Literal["training", "refresh"] = "training"
+    """What runs: a full training, or a refresh of the champion."""
 
     cron: str
     """Six fields, seconds first: `0 30 2 * * *` is every night at half past two, UTC. The server

@@ -92,6 +92,14 @@ class Config(Section):
         """The folders of this data set's state, absolute."""
         return Workspace(Path(self.workspace or Path(".ostinato") / self.name).absolute())
 
+    def with_one_cut(self) -> Config:
+        """Return the configuration with the last of its rolling cuts alone, as a refresh needs it.
+
+        The model that a refresh starts from has seen what lies behind the earlier ones.
+        """
+        one = self.split.model_copy(update={"folds": 1})
+        return self.model_copy(update={"split": one})
+
     def to_json(self) -> str:
         """Return the tree as stable JSON, as it travels between pipeline steps."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -135,8 +135,10 @@ class Validation:
 
         NDCG with binary relevance: Järvelin & Kekäläinen 2002, discount 1 / log2(rank + 1).
         """
-        if not len(self):
-            return 0.0
+        return float(self.ndcg_of_users(scorer).mean()) if len(self) else 0.0
+
+    def ndcg_of_users(self, scorer: Scorer) -> NDArray[np.float64]:
+        """Return the mean NDCG@10 of each user's requests, in the order of `user`."""
         ndcg_R = np.empty(len(self))
         for start in range(0, len(self), _AT_ONCE):
             stop = min(start + _AT_ONCE, len(self))
@@ -149,8 +151,8 @@ class Validation:
             gain_R = np.isin(cells_RK, self.relevant) @ _DISCOUNT_K[: best_RK.shape[1]]
             ideal_R = _IDEAL_K[np.minimum(self.relevant_of[start:stop], best_RK.shape[1]) - 1]
             ndcg_R[start:stop] = gain_R / ideal_R
-        per_user = np.bincount(self.user, ndcg_R) / np.bincount(self.user)
-        return float(per_user.mean())
+        per_user: NDArray[np.float64] = np.bincount(self.user, ndcg_R) / np.bincount(self.user)
+        return per_user
 
 
 def _place_in_run(user_R: Ints, counts_R: NDArray[np.bool_]) -> Ints:

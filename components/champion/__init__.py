@@ -1,0 +1,1 @@
+"""Champion: the registry in, the model in production out."""

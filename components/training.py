@@ -1,0 +1,48 @@
+"""What every step that trains does before and after: look at its data's age, leave ONNX files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from recommender.artifact import Model
+from recommender.config import Config
+from recommender.features.freshness import must_be_fresh, read_of_dataset
+
+TRAINED_ON = ("user_sequence", "item_text")
+"""Views whose content is in a training data set."""
+
+
+def must_be_of_today(dataset: Path, config: Config) -> None:
+    """Refuse a data set that is too old: a retry days later, or a source that has stopped.
+
+    Args:
+        dataset: its folder.
+        config: says how old features may be.
+
+    Raises:
+        FeatureError: it is older than that.
+    """
+    must_be_fresh(
+        read_of_dataset(dataset),
+        TRAINED_ON,
+        config.features.freshness,
+        round(time.time() * 1000),
+        what=f"the features that {config.name} is to be trained on",
+        remedy="run the pipeline again, from ingest; if the data is no newer by then, see why the "
+        "source has stopped, or raise the limit",
+    )
+
+
+def export(model: Model, folder: Path) -> None:
+    """Leave ONNX files beside the weights, before anybody signs the folder.
+
+    Args:
+        model: which was saved there.
+        folder: of it.
+    """
+    from recommender.export import onnx_files
+    from recommender.model.scorer import TransformerScorer
+
+    if isinstance(model.scorer, TransformerScorer):
+        onnx_files.write(model.scorer.module, folder)
