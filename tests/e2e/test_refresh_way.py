@@ -14,7 +14,7 @@ from recommender.workspace import Workspace
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_champion_is_refreshed_judged_and_rolled_out_by_the_same_steps(house):
-    shop = house()
+    shop = house({"kind": "synthetic", "users": 700, "items": 120, "days": 60})
     nobody = shop.ostinato("refresh")
     assert nobody.returncode == 1
     assert "no champion that could be refreshed" in nobody.stderr
