@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.features.sequences import Catalogue
+from recommender.model.id_buckets import id_buckets
 from recommender.model.scorer import TransformerScorer
 from recommender.training.popularity import SMOOTHING
 
@@ -99,10 +100,15 @@ def carried(
     index = scorer.catalogue.index
     row_I = np.array([index.get(item, -1) for item in catalogue.ids], np.int64)
     weights = dict(scorer.weights())
+    hashed = "tower.buckets_I2" in weights
     for name in _UNKNOWN:
+        if hashed and name == "tower.id_ID":
+            continue  # rows of the table are shared, whoever comes and goes
         moved = weights[name][np.maximum(row_I, 0)]
         moved[row_I < 0] = 0
         weights[name] = moved
+    if hashed:
+        weights["tower.buckets_I2"] = id_buckets(catalogue.ids, len(weights["tower.id_ID"]))
     known = np.maximum(weights["tower.known_I"], seen_I).astype(np.float32)
     weights |= {_TEXT: white_IV, _POPULARITY: popularity_IF}
     weights |= {"tower.known_I": known, "popularity.known_I": known}

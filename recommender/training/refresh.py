@@ -34,7 +34,7 @@ from recommender.training.cpu import keep_memory
 from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
 from recommender.training.loop import fit
-from recommender.training.run import Trained, deterministic, precision
+from recommender.training.run import Trained, deterministic, examples_before, precision
 from recommender.training.selection import Mask, selected, with_replay
 from recommender.training.state import Phase
 from recommender.training.warm_start import own_parts, start_from
@@ -140,16 +140,8 @@ def _refresh(
     on_step: Callable[[int], None] | None,
 ) -> Refreshed:
     settings, checkpoints = config.refresh, _checkpoints(dataset, fold, champion, config)
-    whole = Examples.build(
-        dataset.log,
-        fold.test_start,
-        len(dataset.catalogue),
-        config.actions,
-        config.model.history,
-        config.training.other_weight,
-        slices=config.training.popularity_slices,
-        latest_window=config.training.windows == "latest",
-    )
+    people = scorer.module.reads.people if config.model.user_attributes else None
+    whole = examples_before(dataset, fold.test_start, config, people)
     seed = np.array([config.seed, fold.test_start])
     recent_C, again_C = with_replay(whole, champion.seen_until, settings.replay, seed)
     learned = selected(whole, recent_C | again_C) if recent_C.any() else None

@@ -292,6 +292,15 @@ def examples_of(
     return _examples(log_read(dataset, config), dataset, cut, config, people, None)
 
 
+def examples_before(
+    dataset: Dataset, cut: int, config: Config, people: PeopleCodes | None = None
+) -> Examples:
+    """Return the examples before a cut with all that they tell of items; as `examples_of`."""
+    log = log_read(dataset, config)
+    demand = partial(log_demand, log, dataset.items, config) if config.model.demand else None
+    return _examples(log, dataset, cut, config, people, demand)
+
+
 def _examples(
     log: EventLog,
     dataset: Dataset,
@@ -370,8 +379,7 @@ class _Here:
         log = log_read(dataset, config)
         if config.model.user_attributes:
             people = PeopleCodes.learned(people_before(log, cut), config.model.user_attributes)
-        demand = partial(log_demand, log, dataset.items, config) if config.model.demand else None
-        examples = _examples(log, dataset, cut, config, people, demand)
+        examples = examples_before(dataset, cut, config, people)
         return Start(examples, fresh_module(dataset, examples, config, people))
 
 

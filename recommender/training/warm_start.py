@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from recommender.errors import TrainingError
 from recommender.features.dataset import Dataset
-from recommender.model.extended import OtherTextError, Whitening, carried
+from recommender.model.extended import Whitening, carried
+from recommender.model.reads import vectors_of
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.examples import Examples
@@ -60,47 +61,57 @@ def start_from(scorer: TransformerScorer, dataset: Dataset, examples: Examples) 
     knew_I = np.zeros(len(row_I), bool)
     known_J = scorer.module.tower.known_I.numpy() > 0
     knew_I[row_I >= 0] = known_J[row_I[row_I >= 0]]
-    white_IV = _whitened(scorer, row_I, dataset.text)
-    moved = carried(scorer, dataset.catalogue, white_IV, examples.latest, examples.known)
+    read_IV = _columns(scorer, row_I, dataset)
+    moved = carried(scorer, dataset.catalogue, read_IV, examples.latest, examples.known)
     # What answers was made without gradients; what learns is made anew.
     module = moved.module
     module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
     return Start(module, examples.known & ~knew_I)
 
 
-def _whitened(scorer: TransformerScorer, row_I: NDArray[np.int64], text_IW: Floats) -> Floats:
-    """Return the whitened text of the data set's items; as the model has it where it is the same.
+def _columns(scorer: TransformerScorer, row_I: NDArray[np.int64], dataset: Dataset) -> Floats:
+    """Return what the tower reads of the data set's items, as the model was trained to read it."""
+    had_JV, reads = scorer.module.tower.text_IV.numpy(), scorer.module.reads
+    place = reads.text_columns(had_JV.shape[1])
+    parts = [_whitened(had_JV[:, :place], row_I, dataset.text, "text vectors")]
+    if reads.items is not None:
+        parts.append(reads.items.columns(dataset.items))
+        place += parts[-1].shape[1]
+    for name, width in reads.vectors.items():
+        had_JK = had_JV[:, place : place + width]
+        parts.append(_whitened(had_JK, row_I, vectors_of(dataset.items, name), f"vectors {name!r}"))
+        place += width
+    return np.concatenate(parts, axis=1)
+
+
+def _whitened(had_JV: Floats, row_I: NDArray[np.int64], raw_IW: Floats, what: str) -> Floats:
+    """Return the whitened vectors of the data set's items; as the model has them where they are so.
 
     A few items may have got other words since: pairs that don't fit are left out, one round after
     the other, until one map leads from most of the others to the model's vectors.
     """
-    text_JV = scorer.module.tower.text_IV.numpy()
+    white_IV = np.zeros((len(row_I), had_JV.shape[1]), np.float32)
+    if not np.any(had_JV):
+        return white_IV  # the model learned nothing from these
     both = np.flatnonzero(row_I >= 0)
-    had_KV = text_JV[row_I[both]]
-    white_IV = np.zeros((len(row_I), text_JV.shape[1]), np.float32)
-    worded = np.any(text_IW[both] != 0, axis=1)
-    if not np.any(text_JV):
-        return white_IV  # the model reads no words
-    fitting = np.flatnonzero(worded & np.any(had_KV != 0, axis=1))
+    had_KV, raw_KW = had_JV[row_I[both]], raw_IW[both]
+    fitting = np.flatnonzero(np.any(raw_KW != 0, axis=1) & np.any(had_KV != 0, axis=1))
     fewest = max(1, int(_FEWEST * len(fitting)))
     for _ in range(_ROUNDS):
         if len(fitting) < fewest:
             break
-        try:
-            whitening = Whitening.between(text_IW[both[fitting]], had_KV[fitting], check=False)
-        except OtherTextError:
-            break
-        error_K = np.abs(whitening(text_IW[both[fitting]]) - had_KV[fitting]).max(axis=1)
+        whitening = Whitening.between(raw_KW[fitting], had_KV[fitting], check=False)
+        error_K = np.abs(whitening(raw_KW[fitting]) - had_KV[fitting]).max(axis=1)
         if error_K.max() <= _SAME:
-            white_IV = whitening(text_IW)
+            white_IV = whitening(raw_IW)
             same = np.abs(white_IV[both] - had_KV).max(axis=1) <= _SAME
             white_IV[both[same]] = had_KV[same]
             return white_IV
         fitting = fitting[error_K <= max(_SAME, float(np.quantile(error_K, 0.9)))]
     raise TrainingError(
-        f"the text vectors of the data set ({len(both)} of its items are known to the model) are "
+        f"the {what} of the data set ({len(both)} of its items are known to the model) are "
         "not those that the model was trained on",
-        "the text encoder or the text of most items has changed: train anew (`ostinato run`)",
+        "their encoder, or what most items say, has changed: train anew (`ostinato run`)",
     )
 
 
@@ -110,8 +121,16 @@ def own_parts(module: UnifiedTransformer, rows_I: NDArray[np.bool_]) -> None:
     Args:
         module: whose id vectors and popularity rests are to learn.
         rows_I: of which items, (I,).
+
+    Raises:
+        TrainingError: items share rows of the id table.
     """
     mine_I = torch.from_numpy(rows_I.astype(np.float32))
+    if module.tower.buckets_I2 is not None:
+        raise TrainingError(
+            "items whose ids are hashed share their parts, so that those of some can't learn alone",
+            "set refresh.method: full, or train without model.id_buckets",
+        )
     for parameter in (module.tower.id_ID, module.popularity.rest_I):
         parameter.requires_grad_(True)
         mask = mine_I.view(-1, *[1] * (parameter.ndim - 1))

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from recommender.errors import ArtifactError
 from recommender.model import adapters
 from recommender.model.adapters import LowRank, Shape
+from recommender.model.heads import Contexts
+from recommender.model.padded import Padded, tensor
 from recommender.model.scorer import TransformerScorer
 
 SHAPE = Shape(rank=3, alpha=6.0)
@@ -52,12 +54,11 @@ def test_fresh_adapters_change_nothing_and_are_all_that_learns(base, scorer, his
 
 
 def test_gradients_reach_every_adapter_in_training_too(base, histories):
-    from recommender.model.scorer import _asked
-
     adapters.adapt(base, SHAPE)
     base.train()
     asked = histories(5, 8)
-    padded, contexts = _asked(asked, np.arange(2), asked.lengths)
+    padded = Padded.cut(asked, asked.offsets[:-1], asked.lengths)
+    contexts = Contexts(torch.arange(2), tensor(asked.lengths), tensor(asked.now))
     items = base.item_vectors()
     logits = base.action_logits(items, padded, contexts, torch.zeros(2, 1, dtype=torch.int64))
     logits.square().sum().backward()

@@ -268,6 +268,40 @@ def test_an_item_with_other_words_is_read_by_them_and_the_rest_stays(rolling, ch
 
 
 @pytest.mark.parametrize(
+    "inputs",
+    [{"attribute_width": 4, "vectors": ["picture"], "vector_width": 3}, {"id_buckets": 64}],
+)
+def test_further_inputs_of_the_model_are_carried_along(rolling, champion, settings, inputs):
+    fold, tree = rolling.folds[0], settings(epochs=1).model_dump(mode="json")
+    tree["model"] |= inputs
+    config = parse(tree, "test")
+    pictures = np.random.default_rng(0).normal(size=(40, 5))
+    column = pa.array(
+        [[("picture", row.tolist())] for row in pictures],
+        pa.map_(pa.string(), pa.list_(pa.float32())),
+    )
+    told = replace(rolling, items=rolling.items.append_column("vectors", column))
+    trained = train(without(told, list(rolling.catalogue.ids[-NEW:]), fold.test_end), fold, config)
+    reigning = replace(champion, model=trained.model)
+    examples = Examples.build(rolling.log, fold.test_start, 40, ACTIONS, 10, 0.0)
+    scorer = trained.model.scorer
+    start = start_from(scorer, told, examples)
+    ours, theirs = start.module.tower, scorer.module.tower
+    assert torch.equal(ours.text_IV[:-NEW], theirs.text_IV)
+    assert ours.text_IV[-NEW:].abs().sum(dim=1).min() > 0
+    known = examples.known[:-NEW]
+    with torch.no_grad():
+        before, after = theirs()[known], ours()[:-NEW][known]
+    assert torch.allclose(before, after, atol=1e-5)
+    found = refresh(told, rolling.folds[-1], reigning, config)
+    assert np.isfinite(found.trained.curve[-1].item_loss)
+    if "id_buckets" in inputs:
+        alone = parse(tree | {"refresh": {"method": "lora", "items": "new"}}, "test")
+        with pytest.raises(TrainingError, match="ids are hashed"):
+            refresh(told, rolling.folds[-1], reigning, alone)
+
+
+@pytest.mark.parametrize(
     ("what", "told"),
     [
         ("nothing new", "nothing that could be learned happened"),
