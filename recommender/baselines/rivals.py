@@ -16,18 +16,27 @@ from recommender.split import Fold
 
 Fit = Callable[[Dataset, Fold, Config], Model]
 
-# Where each is fitted; imported only when it is asked for, torch with it where it needs that.
+# Where each is fitted, within this package; imported only when it is asked for, torch with it
+# where it needs that.
 FITS: dict[Rival, str] = {
-    "popularity": "recommender.baselines.popularity:fit_popularity",
-    "recent-popularity": "recommender.baselines.popularity:fit_recent_popularity",
-    "trend-popularity": "recommender.baselines.trend_popularity:fit_trend_popularity",
-    "item-knn": "recommender.baselines.item_knn:fit_item_knn",
-    "history-text": "recommender.baselines.content:fit_history_text",
-    "behaviour-text": "recommender.baselines.content:fit_behaviour_text",
-    "sasrec": "recommender.baselines.neural.sasrec:fit_sasrec",
-    "sasrec-softmax": "recommender.baselines.neural.sasrec:fit_sasrec_softmax",
-    "din": "recommender.baselines.neural.din:fit_din",
-    "xdeepfm": "recommender.baselines.neural.xdeepfm:fit_xdeepfm",
+    "popularity": "popularity:fit_popularity",
+    "recent-popularity": "popularity:fit_recent_popularity",
+    "trend-popularity": "trend_popularity:fit_trend_popularity",
+    "item-knn": "item_knn:fit_item_knn",
+    "history-text": "content:fit_history_text",
+    "behaviour-text": "content:fit_behaviour_text",
+    "matrix-factorisation": "neural.factorisation:fit_factorisation",
+    "matrix-factorisation-text": "neural.factorisation:fit_text_factorisation",
+    "feed-forward": "neural.feed_forward:fit_feed_forward",
+    "gru4rec": "neural.recurrent:fit_gru4rec",
+    "lstm": "neural.recurrent:fit_lstm",
+    "two-tower": "neural.two_tower:fit_two_tower",
+    "encoder-decoder": "neural.encoder_decoder:fit_encoder_decoder",
+    "bert4rec": "neural.bert4rec:fit_bert4rec",
+    "sasrec": "neural.sasrec:fit_sasrec",
+    "sasrec-softmax": "neural.sasrec:fit_sasrec_softmax",
+    "din": "neural.din:fit_din",
+    "xdeepfm": "neural.xdeepfm:fit_xdeepfm",
 }
 
 RANKERS: tuple[Rival, ...] = ("din", "xdeepfm")
@@ -56,5 +65,5 @@ def fit(rival: Rival, dataset: Dataset, fold: Fold, config: Config) -> Model:
         TrainingError: a network has nothing to learn, or its loss is not finite.
     """
     module, name = FITS[rival].split(":")
-    chosen: Fit = getattr(importlib.import_module(module), name)
+    chosen: Fit = getattr(importlib.import_module(f"recommender.baselines.{module}"), name)
     return chosen(dataset, fold, config)

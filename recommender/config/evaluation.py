@@ -21,6 +21,14 @@ Rival = Literal[
     "item-knn",
     "history-text",
     "behaviour-text",
+    "matrix-factorisation",
+    "matrix-factorisation-text",
+    "feed-forward",
+    "gru4rec",
+    "lstm",
+    "two-tower",
+    "encoder-decoder",
+    "bert4rec",
     "sasrec",
     "sasrec-softmax",
     "din",
@@ -28,8 +36,8 @@ Rival = Literal[
 ]
 """`trend-popularity` ranks by forecast demand (`features.trends`). Two rank by text alone:
 `history-text` by the mean vector of the history, `behaviour-text` by a sentence about it
-(`features.text.behaviour_events`), which is encoded for every request. From `sasrec` on
-they are networks that are trained for each fold (`evaluation.neural`). `din` and `xdeepfm` rank
+(`features.text.behaviour_events`), which is encoded for every request. From `matrix-factorisation`
+on they are networks that are trained for each fold (`evaluation.neural`). `din` and `xdeepfm` rank
 what was put in front of people; as rankings of a whole catalogue they mean little."""
 
 

@@ -10,12 +10,12 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recommender.config.model import ModelConfig
 from recommender.features.dataset import Dataset
-from recommender.model.attributes import attribute_columns
-from recommender.model.whitening import whiten
+from recommender.model.reads import item_columns
 
 _SMALL = 0.02
 
@@ -25,8 +25,8 @@ class ItemFacts:
     """The catalogue as of a cut.
 
     Attributes:
-        content_IV: whitened text and attributes, (I, V) float32; no columns where a rival reads
-            ids alone.
+        content_IV: text, attributes and further vectors, (I, V) float32; no columns where a
+            rival reads ids alone.
         known_I: whether the item has a history event before the cut, (I,) bool.
     """
 
@@ -34,21 +34,20 @@ class ItemFacts:
     known_I: Tensor
 
     @classmethod
-    def of(cls, dataset: Dataset, known: np.ndarray, model: ModelConfig, *, content: bool) -> Self:
+    def of(
+        cls, dataset: Dataset, known: NDArray[np.bool_], model: ModelConfig, *, content: bool
+    ) -> Self:
         """Gather them; the columns are those that the unified model reads of items.
 
         Args:
             dataset: text vectors and attributes.
             known: items with history before the cut, (I,) bool.
-            model: `text_width` and `attribute_width` are read.
+            model: says which modalities are read.
             content: whether anything but ids is read.
         """
         columns = np.zeros((len(known), 0), np.float32)
         if content:
-            columns = whiten(dataset.text, known, model.text_width)
-            if model.attribute_width:
-                told = attribute_columns(dataset.items, known, model.attribute_width)
-                columns = np.concatenate([columns, told], axis=1)
+            columns, _, _ = item_columns(dataset.items, dataset.text, known, model)
         return cls(torch.from_numpy(columns), torch.from_numpy(known))
 
 

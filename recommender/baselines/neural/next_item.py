@@ -15,8 +15,15 @@ from torch import Tensor, nn
 from recommender.artifact import Model
 from recommender.baselines.neural.items import ItemFacts, ItemVectors, small_embedding
 from recommender.baselines.neural.losses import Softmax
-from recommender.baselines.neural.sequences import Learned, Sequences, Windows
+from recommender.baselines.neural.sequences import (
+    SPECIAL,
+    Learned,
+    Moments,
+    Sequences,
+    Windows,
+)
 from recommender.baselines.neural.training import Task, train
+from recommender.baselines.neural.validation import validation_of
 from recommender.config import Config
 from recommender.config.neural_rivals import NeuralRivalsConfig
 from recommender.features.dataset import Dataset
@@ -24,7 +31,6 @@ from recommender.features.sequences import Catalogue, Histories
 from recommender.model.padded import tensor
 from recommender.scoring import Floats
 from recommender.split import Fold
-from recommender.training.validation import Validation
 
 _STATES_AT_ONCE = 16_384
 _LOGITS_AT_ONCE = 2**24
@@ -54,9 +60,14 @@ class NextItemModule(nn.Module):
         super().__init__()
         self.config, self.actions, self.history = config, actions, history
         self.items = ItemVectors(facts, config.width)
-        self.special = small_embedding(2, config.width)
+        self.special = small_embedding(SPECIAL, config.width)
         self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)), requires_grad=self.biased)
         self.softmax = Softmax.over(facts.known_I, config)
+
+    @property
+    def reads(self) -> int:
+        """The most events of a history that an answer is made from."""
+        return self.history
 
     def table(self) -> Tensor:
         """Return the vectors of the items, (I, D)."""
@@ -67,23 +78,32 @@ class NextItemModule(nn.Module):
         """Return what is known after the start and after each event, (B, S, D)."""
         raise NotImplementedError
 
-    def queries(self, states_ND: Tensor, sequences: Sequences, now_N: Tensor) -> Tensor:
-        """Return the queries of states, (N, D); `now_N` is the moment of asking."""
-        del sequences, now_N
+    def queries(self, states_ND: Tensor, moments: Moments) -> Tensor:
+        """Return the queries of states, (N, D)."""
+        del moments
         return states_ND
 
     def answers(self, sequences: Sequences, items_ID: Tensor, now_B: Tensor) -> Tensor:
         """Return the query at the end of each sequence, (B, D)."""
-        states_BSD = self.states(sequences, items_ID)
-        last_BD = states_BSD[torch.arange(len(sequences)), sequences.lengths]
-        return self.queries(last_BD, sequences, now_B)
+        width = sequences.tokens.shape[1]
+        end_B = torch.arange(len(sequences)) * width + sequences.lengths
+        states_BD = self.states(sequences, items_ID).flatten(0, 1)[end_B]
+        return self.queries(states_BD, Moments.of(sequences, end_B, now_B))
+
+    def logits(self, queries_BD: Tensor, items_ID: Tensor) -> Tensor:
+        """Return the logits of the catalogue, (B, I)."""
+        return torch.addmm(self.bias_I, queries_BD, items_ID.T)
 
     def loss(self, batch: Learned) -> Tensor:
         """Return the cross-entropy of the next item, nats."""
         items_ID = self.table()
-        states_ND = self.states(batch.sequences, items_ID).flatten(0, 1)[batch.state]
-        queries_ND = self.queries(states_ND, batch.sequences, batch.now)
+        queries_ND = self.asked(batch, items_ID)
         return self.softmax(queries_ND, batch.target, batch.weight, items_ID, self.bias_I)
+
+    def asked(self, batch: Learned, items_ID: Tensor) -> Tensor:
+        """Return the query of each target, (N, D)."""
+        states_ND = self.states(batch.sequences, items_ID).flatten(0, 1)[batch.state]
+        return self.queries(states_ND, Moments.of(batch.sequences, batch.state, batch.now))
 
     def embedded(self, sequences: Sequences, items_ID: Tensor) -> Tensor:
         """Look up the tokens, (B, S, D)."""
@@ -125,7 +145,7 @@ class NextItem:
         Where ids alone are read, items unknown in training come last: nothing was learned of them.
         """
         scores_BI = np.empty((len(histories), len(self._catalogue)), np.float32)
-        lengths = np.minimum(histories.lengths, self.module.history)
+        lengths = np.minimum(histories.lengths, self.module.reads)
         order = np.argsort(lengths, kind="stable")
         width = int(lengths.max(initial=0)) + 2
         most = min(_STATES_AT_ONCE // width, _LOGITS_AT_ONCE // max(1, len(self._catalogue)))
@@ -134,12 +154,12 @@ class NextItem:
                 rows = order[start : start + max(1, most)]
                 first = histories.offsets[1:][rows] - lengths[rows]
                 size = len(self._catalogue)
-                sequences = Sequences.cut(histories, first, lengths[rows], size)
+                known = histories.people
+                people = [known[row] for row in rows] if known else None
+                sequences = Sequences.cut(histories, first, lengths[rows], size, people)
                 now_B = tensor(histories.now[rows])
                 queries_BD = self.module.answers(sequences, self._items_ID, now_B)
-                scores_BI[rows] = torch.addmm(
-                    self.module.bias_I, queries_BD, self._items_ID.T
-                ).numpy()
+                scores_BI[rows] = self.module.logits(queries_BD, self._items_ID).numpy()
         if not self.module.content and not self._known_I.all() and scores_BI.size:
             scores_BI[:, ~self._known_I] = scores_BI.min(axis=1, keepdims=True) - 1
         return scores_BI
@@ -189,7 +209,7 @@ class NextItem:
             tokens = settings.tokens_per_batch
             return Task(module, lambda random: windows.batches(tokens, random), module.loss)
 
-        window = _validation(dataset, fold, config)
+        window = validation_of(dataset, fold, config)
 
         def judge(module: NextItemModule) -> float:
             return window.ndcg(cls(module, dataset.catalogue))
@@ -197,17 +217,3 @@ class NextItem:
         module = train(cls.kind, make, judge if len(window) else None, fold, config)
         scorer = cls(module, dataset.catalogue)
         return Model(scorer, dataset.titles, config.actions, config.model.history)
-
-
-def _validation(dataset: Dataset, fold: Fold, config: Config) -> Validation:
-    """Return the requests of a fold's validation window, as the unified model is asked them."""
-    return Validation.build(
-        dataset.log,
-        fold.validation_start,
-        fold.test_start,
-        len(dataset.catalogue),
-        config.actions,
-        config.model.history,
-        config.evaluation.requests_per_user,
-        config.training.validation_users,
-    )

@@ -19,7 +19,7 @@ from recommender.artifact import Model
 from recommender.baselines.neural.items import ItemFacts, small_embedding
 from recommender.baselines.neural.losses import pair_loss
 from recommender.baselines.neural.next_item import NextItem, NextItemModule
-from recommender.baselines.neural.sequences import Learned, Sequences
+from recommender.baselines.neural.sequences import SPECIAL, Learned, Sequences
 from recommender.config import Config
 from recommender.config.neural_rivals import NeuralRivalsConfig
 from recommender.features.dataset import Dataset
@@ -97,7 +97,7 @@ class SASRecPairsModule(SASRecModule):
     def loss(self, batch: Learned) -> Tensor:
         """Return the binary cross-entropy of targets and as many drawn items, nats."""
         items_ID = self.table()
-        states_ND = self.states(batch.sequences, items_ID).flatten(0, 1)[batch.state]
+        states_ND = self.asked(batch, items_ID)
         drawn_N = self._drawn(batch)
         both_N2 = torch.stack([batch.target, drawn_N], dim=1)
         logits_N2 = (items_ID[both_N2] @ states_ND[:, :, None])[..., 0] + self.bias_I[both_N2]
@@ -107,7 +107,7 @@ class SASRecPairsModule(SASRecModule):
         """Draw an item for each target that its sequence doesn't hold, (N,)."""
         known_J, tokens_BS = self.softmax.known, batch.sequences.tokens
         row_N = batch.state // tokens_BS.shape[1]
-        taken = torch.zeros(len(tokens_BS), len(self.bias_I) + 2, dtype=torch.bool)
+        taken = torch.zeros(len(tokens_BS), len(self.bias_I) + SPECIAL, dtype=torch.bool)
         taken.scatter_(1, tokens_BS, torch.ones_like(tokens_BS, dtype=torch.bool))
         taken[row_N, batch.target] = True
         drawn_N = known_J[torch.randint(len(known_J), (len(row_N),))]

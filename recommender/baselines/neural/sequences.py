@@ -1,6 +1,6 @@
 """What the sequence rivals learn from: windows of histories, and where each event is asked for.
 
-Tokens are catalogue rows, then one for the start and one for a masked or padded place. State s of
+Tokens are catalogue rows, then the start, the padding and the mask (`SPECIAL` of them). State s of
 a sequence has read the start and s events. An event is the target of the state that has read all
 that came strictly before its moment, so the lines of one basket never predict each other.
 
@@ -10,7 +10,8 @@ targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,8 +22,15 @@ from torch import Tensor
 
 from recommender.config import Config
 from recommender.features.dataset import Dataset
+from recommender.features.people import with_people
 from recommender.features.sequences import EventLog, Histories, Ints
 from recommender.model.padded import Padded, tensor
+
+SPECIAL = 3
+"""Tokens behind the catalogue's: `items` is the start, `items + 1` padding, `items + 2` a mask."""
+
+PEOPLE = 1024
+"""Buckets that what is known of people is hashed into; 0 is nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,14 @@ class Sequences:
         actions: event-type codes; 0 at the start and behind the end, (B, S).
         times: UTC milliseconds; that of the start is the first event's, (B, S).
         lengths: events of each, (B,).
+        people: what is known of each person besides, as buckets, (B, P), P at least 1.
     """
 
     tokens: Tensor
     actions: Tensor
     times: Tensor
     lengths: Tensor
+    people: Tensor
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -50,7 +60,14 @@ class Sequences:
         return torch.arange(self.tokens.shape[1]) <= self.lengths[:, None]
 
     @classmethod
-    def cut(cls, source: EventLog | Histories, start: Ints, lengths: Ints, items: int) -> Self:
+    def cut(
+        cls,
+        source: EventLog | Histories,
+        start: Ints,
+        lengths: Ints,
+        items: int,
+        people: Sequence[Mapping[str, str] | None] | None = None,
+    ) -> Self:
         """Cut ranges of events out of a log.
 
         Args:
@@ -58,6 +75,7 @@ class Sequences:
             start: first event of each range, (B,).
             lengths: events of each range, (B,).
             items: in the catalogue; `items` is the start token, `items + 1` the padding.
+            people: what is known of the person of each range, (B,).
         """
         padded, lengths_B = Padded.cut(source, start, lengths), tensor(lengths)
         outside = torch.arange(padded.events) >= lengths_B[:, None]
@@ -69,7 +87,43 @@ class Sequences:
             torch.cat([torch.zeros_like(first), padded.actions], dim=1),
             torch.cat([time_B1, padded.times], dim=1),
             lengths_B,
+            _hashed(people or [None] * len(lengths)),
         )
+
+
+def _hashed(people: Sequence[Mapping[str, str] | None]) -> Tensor:
+    """Return the buckets of what is known of each person, padded with 0, (B, P)."""
+    facts = [sorted(f"{name}={value}" for name, value in (each or {}).items()) for each in people]
+    longest = max((len(each) for each in facts), default=0)
+    buckets = torch.zeros(len(facts), max(1, longest), dtype=torch.int64)
+    for row, each in enumerate(facts):
+        for place, fact in enumerate(each):
+            buckets[row, place] = 1 + zlib.crc32(fact.encode()) % (PEOPLE - 1)
+    return buckets
+
+
+@dataclass(frozen=True)
+class Moments:
+    """When states are asked, and what they have read until then.
+
+    Attributes:
+        now: UTC milliseconds, (N,).
+        last: of the last event that was read, (N,); any where there is none.
+        read: how many events were read, (N,).
+        people: as in `Sequences`, (N, P).
+    """
+
+    now: Tensor
+    last: Tensor
+    read: Tensor
+    people: Tensor
+
+    @classmethod
+    def of(cls, sequences: Sequences, state_N: Tensor, now_N: Tensor) -> Self:
+        """Look them up for states, `row × S + state`."""
+        width = sequences.tokens.shape[1]
+        people_NP = sequences.people[state_N // width]
+        return cls(now_N, sequences.times.flatten()[state_N], state_N % width, people_NP)
 
 
 @dataclass(frozen=True)
@@ -82,6 +136,8 @@ class Learned:
         target: catalogue rows, (N,).
         weight: of each, above 0, (N,).
         now: the moment of each, UTC milliseconds, (N,).
+        own: where each lies in the sequences itself, `row × S + place`; -1 where it is only a
+            target, (N,).
     """
 
     sequences: Sequences
@@ -89,6 +145,7 @@ class Learned:
     target: Tensor
     weight: Tensor
     now: Tensor
+    own: Tensor
 
 
 @dataclass(frozen=True)
@@ -125,7 +182,8 @@ class Windows:
             config: the event types, how far back is read, the weight of what is no success.
         """
         actions, limit = config.actions, config.model.history
-        history = dataset.log.before(cut).of_types(actions.histories, actions)
+        log = with_people(dataset.log, dataset.attributes)
+        history = log.before(cut).of_types(actions.histories, actions)
         counts_U = np.diff(history.offsets)
         stride = max(1, (limit + 1) // 2)
         windows_U = np.where(counts_U > 0, 1 + -(-np.maximum(counts_U - limit - 1, 0) // stride), 0)
@@ -158,7 +216,9 @@ class Windows:
         """Gather some windows."""
         start, stop = self.start[windows], self.stop[windows]
         lengths = np.minimum(stop - start, self.limit)
-        sequences = Sequences.cut(self.history, start, lengths, self.items)
+        people = self.history.people
+        mine = [people[user] for user in self.history.user_of_event[start]] if people else None
+        sequences = Sequences.cut(self.history, start, lengths, self.items, mine)
         counts = stop - self.first[windows]
         row_N = np.repeat(np.arange(len(windows)), counts)
         event_N = np.arange(len(row_N)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -167,12 +227,15 @@ class Windows:
         row_N, event_N = row_N[kept], event_N[kept]
         # A basket that began before the window is asked for from the window's start.
         state_N = np.maximum(self.read[event_N] - start[row_N], 0)
+        width, place_N = sequences.tokens.shape[1], event_N - start[row_N] + 1
+        own_N = np.where(place_N < width, row_N * width + place_N, -1)
         return Learned(
             sequences,
-            tensor(row_N * sequences.tokens.shape[1] + state_N),
+            tensor(row_N * width + state_N),
             tensor(self.history.items[event_N]),
             torch.from_numpy(self.weight[event_N]),
             tensor(self.history.times[event_N]),
+            tensor(own_N),
         )
 
     def batches(self, tokens: int, random: np.random.Generator) -> Iterator[Learned]:

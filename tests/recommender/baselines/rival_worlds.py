@@ -20,7 +20,7 @@ SHOWN, LIKED = 1, 2
 
 def config_of(**neural: object) -> Config:
     """Return a small configuration; arguments are of `evaluation.neural`."""
-    small = {"width": 16, "layers": 1, "dropout": 0.0, "learning_rate": 1e-2, "epochs": 12}
+    small = {"width": 16, "layers": 1, "dropout": 0.0, "learning_rate": 2e-2, "epochs": 15}
     return parse(
         {
             "name": "tiny",
@@ -73,7 +73,7 @@ def dataset_of(
     return Dataset(log, table, vectors, (Fold(end, end, end),), "d-1", "encoder")
 
 
-def ring(users: int = 90, items: int = 24, length: int = 10, seed: int = 3) -> Dataset:
+def ring(users: int = 60, items: int = 16, length: int = 10, seed: int = 3) -> Dataset:
     """Everybody goes on from wherever they start, item by item, round and round."""
     random = np.random.default_rng(seed)
     rows = []
@@ -86,7 +86,7 @@ def ring(users: int = 90, items: int = 24, length: int = 10, seed: int = 3) -> D
     return dataset_of(rows, items)
 
 
-def asked_in_ring(items: int = 24, length: int = 5) -> tuple[Histories, np.ndarray]:
+def asked_in_ring(items: int = 16, length: int = 5) -> tuple[Histories, np.ndarray]:
     """Return one history per item that ends with it, and the item that follows."""
     rows = [
         (

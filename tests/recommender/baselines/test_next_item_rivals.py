@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,26 +18,47 @@ from rival_worlds import (
     asked_in_ring,
     config_of,
     dataset_of,
+    groups,
     ring,
     with_window,
 )
 
 from recommender.artifact import Model
 from recommender.baselines.neural.losses import Softmax, pair_loss
-from recommender.baselines.neural.sequences import Sequences, Windows
+from recommender.baselines.neural.person import running_means
+from recommender.baselines.neural.sequences import PEOPLE, Moments, Sequences, Windows
 from recommender.baselines.rivals import fit
+from recommender.config.evaluation import Rival
 from recommender.config.neural_rivals import NeuralRivalsConfig
 from recommender.features.sequences import Histories
 from recommender.scoring import mask_seen, top_k
 
-IN_ORDER = ("sasrec", "sasrec-softmax")
-"""Those that tell what follows from the order of a history."""
+IN_ORDER: tuple[Rival, ...] = (
+    "gru4rec",
+    "bert4rec",
+    "encoder-decoder",
+    "sasrec",
+    "sasrec-softmax",
+    "two-tower",
+    "feed-forward",
+)
+"""Those that tell what follows from the order of a history, if only from its last event."""
+
+SLOW_TO_LEARN = {
+    "bert4rec": {"epochs": 45, "learning_rate": 1e-2},
+    "feed-forward": {"epochs": 20},
+    "two-tower": {"epochs": 20},
+}
+
+BY_ID: tuple[Rival, ...] = ("gru4rec", "bert4rec", "encoder-decoder", "sasrec", "sasrec-softmax")
+"""Those of them that read nothing of items but their ids."""
 
 
-@pytest.fixture(scope="module", params=IN_ORDER)
+@pytest.fixture(scope="module", params=[*IN_ORDER, pytest.param("lstm", marks=pytest.mark.slow)])
 def rival(request: pytest.FixtureRequest) -> Model:
     dataset = ring()
-    return fit(request.param, dataset, dataset.folds[0], config_of(epochs=30, tokens_per_batch=128))
+    config = config_of(tokens_per_batch=128, **SLOW_TO_LEARN.get(request.param, {}))
+    return fit(request.param, dataset, dataset.folds[0], config)
 
 
 def test_what_follows_in_a_planted_order_is_found(rival: Model) -> None:
@@ -44,7 +66,7 @@ def test_what_follows_in_a_planted_order_is_found(rival: Model) -> None:
     scores = rival.scorer.scores(histories)
     mask_seen(scores, histories)
     best, _ = top_k(scores, 1)
-    assert (best[:, 0] == follows).mean() > 0.9
+    assert (best[:, 0] == follows).mean() > 0.8
 
 
 def test_people_without_history_and_with_more_than_is_read_are_answered(rival: Model) -> None:
@@ -74,13 +96,13 @@ def test_a_saved_rival_answers_alike(rival: Model, tmp_path: Path) -> None:
     assert type(again.scorer) is type(rival.scorer)
 
 
-@pytest.mark.parametrize("name", IN_ORDER)
-def test_nothing_at_or_after_the_test_window_is_learned(name) -> None:
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec", "feed-forward", "matrix-factorisation"])
+def test_nothing_at_or_after_the_test_window_is_learned(name: Rival) -> None:
     dataset = with_window(ring(users=20), 0.5)
     times = np.sort(dataset.log.times)
     fold = replace(dataset.folds[0], test_start=int(times[int(0.8 * len(times))]))
     log = dataset.log
-    items = np.where(log.times >= fold.test_start, (log.items + 5) % 24, log.items)
+    items = np.where(log.times >= fold.test_start, (log.items + 5) % 16, log.items)
     changed = replace(dataset, log=replace(log, items=items.astype(np.int32)))
     assert (items != log.items).any()
     histories, _ = asked_in_ring()
@@ -89,8 +111,8 @@ def test_nothing_at_or_after_the_test_window_is_learned(name) -> None:
     np.testing.assert_array_equal(one.scores(histories), other.scores(histories))
 
 
-@pytest.mark.parametrize("name", IN_ORDER)
-def test_an_item_unknown_in_training_comes_last_where_ids_alone_are_read(name) -> None:
+@pytest.mark.parametrize("name", BY_ID)
+def test_an_item_unknown_in_training_comes_last_where_ids_alone_are_read(name: Rival) -> None:
     rows = [
         (user, (user + step) % 4, LIKED, (step + 1) * HOUR)
         for user in range(8)
@@ -146,7 +168,8 @@ def test_a_long_history_is_read_in_windows_that_overlap_by_half() -> None:
     batch = windows.batch(np.arange(len(windows.start)))
     width = batch.sequences.tokens.shape[1]
     read = {int(now): int(state) % width for now, state in zip(batch.now, batch.state, strict=True)}
-    assert read == {now: now - 1 if now <= 9 else read[now] for now in range(1, 31)}
+    assert [read[now] for now in range(1, 10)] == list(range(9))
+    assert sorted(read) == list(range(1, 31))
     # Behind the first window everything is asked for after at least half a window.
     assert all(read[now] >= 4 for now in range(10, 31))
 
@@ -156,6 +179,60 @@ def test_the_start_token_comes_first_and_padding_behind_the_end() -> None:
     found = Sequences.cut(histories, histories.offsets[:-1], histories.lengths, 4)
     assert found.tokens.tolist() == [[4, 1, 2], [4, 5, 5]]
     assert found.inside.tolist() == [[True] * 3, [True, False, False]]
+
+
+def test_running_means_by_hand() -> None:
+    histories = Histories.of([([1, 0, 1], [LIKED] * 3, [5, 6, 7]), ([], [], [])], [9, 9])
+    found = Sequences.cut(histories, histories.offsets[:-1], histories.lengths, 2)
+    vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [7.0, 7.0], [9.0, 9.0]])
+    states = running_means(vectors[found.tokens], found)
+    assert states[0].tolist() == [
+        [7, 7, 7, 7],
+        [0, 1, 0, 1],
+        [0.5, 0.5, 1, 0],
+        [pytest.approx(1 / 3), pytest.approx(2 / 3), 0, 1],
+    ]
+    assert states[1, 0].tolist() == [7, 7, 7, 7]
+
+
+def test_what_is_known_of_people_is_hashed_the_same_way_everywhere() -> None:
+    histories = Histories.of([([1], [LIKED], [5]), ([], [], [])], [9, 9])
+    people = [{"age": "30", "country": "DE"}, None]
+    found = Sequences.cut(histories, histories.offsets[:-1], histories.lengths, 2, people)
+    assert found.people.shape == (2, 2)
+    assert (found.people[0] > 0).all()
+    assert (found.people[0] < PEOPLE).all()
+    assert found.people[1].tolist() == [0, 0]
+    moments = Moments.of(found, torch.tensor([3, 0]), torch.tensor([9, 8]))
+    assert moments.people.tolist() == [[0, 0], found.people[0].tolist()]
+    assert moments.read.tolist() == [1, 0]
+    assert moments.now.tolist() == [9, 8]
+
+
+@pytest.mark.parametrize("name", ["two-tower", "feed-forward"])
+def test_people_without_history_are_answered_by_what_is_known_of_them(name: Rival) -> None:
+    dataset = groups()
+    kinds = [str(user % 4) for user in range(40)]
+    attributes = pa.table({"user": list(dataset.log.users), "kind": kinds})
+    known = replace(dataset, attributes=attributes)
+    model = fit(name, known, dataset.folds[0], config_of(tokens_per_batch=128))
+    rows: list[tuple[list[int], list[int], list[int]]] = [([], [], [])] * 4
+    asked = Histories.of(rows, [20 * HOUR] * 4)
+    asked = replace(asked, people=tuple({"kind": str(kind)} for kind in range(4)))
+    best, _ = top_k(model.scorer.scores(asked), 6)
+    assert (best // 6 == np.arange(4)[:, None]).mean() > 0.8
+
+
+@pytest.mark.parametrize("name", ["two-tower", "feed-forward", "matrix-factorisation-text"])
+def test_an_item_that_nobody_took_is_placed_by_its_text(name: Rival) -> None:
+    dataset = groups(of_kind=6)
+    log = dataset.log
+    # Items 0, 6, 12 and 18 are of the four kinds; nobody has taken any of them yet.
+    dataset = replace(dataset, log=log.where(log.items % 6 != 0))
+    model = fit(name, dataset, dataset.folds[0], config_of(tokens_per_batch=128))
+    rows = [([kind * 6 + 1, kind * 6 + 2], [LIKED] * 2, [HOUR, 2 * HOUR]) for kind in range(4)]
+    scores = model.scorer.scores(Histories.of(rows, [20 * HOUR] * 4))[:, ::6]
+    assert (scores.argmax(axis=1) == np.arange(4)).mean() >= 0.75
 
 
 def test_the_softmax_is_over_the_known_items_and_weighted() -> None:

@@ -21,6 +21,6 @@ def test_every_name_of_the_configuration_has_a_row_and_a_kind() -> None:
 @pytest.mark.parametrize("rival", get_args(Rival))
 def test_every_row_leads_somewhere(rival: str) -> None:
     module, name = FITS[rival].split(":")
-    assert callable(getattr(importlib.import_module(module), name))
+    assert callable(getattr(importlib.import_module(f"recommender.baselines.{module}"), name))
     module, name = KINDS[rival].split(":")
     assert getattr(importlib.import_module(module), name).kind == rival

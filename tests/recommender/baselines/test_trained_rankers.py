@@ -17,11 +17,12 @@ from recommender.baselines.neural.din import ActivationUnit, Dice
 from recommender.baselines.neural.ranking_cases import RankingCases
 from recommender.baselines.neural.xdeepfm import CIN
 from recommender.baselines.rivals import RANKERS, fit
+from recommender.config.evaluation import Rival
 from recommender.evaluation.metrics.classification import auc
 from recommender.features.sequences import Histories
 from recommender.scoring import ActionModel
 
-CONFIG = config_of(epochs=12, cases_per_batch=64)
+CONFIG = config_of(epochs=9, cases_per_batch=64, learning_rate=1e-2)
 
 
 def fans() -> Histories:
@@ -78,7 +79,7 @@ def test_a_saved_ranker_answers_alike(ranker: Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rival", RANKERS)
-def test_nothing_at_or_after_the_test_window_is_learned(rival) -> None:
+def test_nothing_at_or_after_the_test_window_is_learned(rival: Rival) -> None:
     dataset = with_window(tastes(users=30), 0.5)
     times = np.sort(dataset.log.times)
     fold = replace(dataset.folds[0], test_start=int(times[int(0.8 * len(times))]))

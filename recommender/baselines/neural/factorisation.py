@@ -1,0 +1,292 @@
+"""Matrix factorisation with binary cross-entropy: a vector per user, a vector per item.
+
+What a user took is told apart from items drawn evenly. `matrix-factorisation-text` fuses each
+item's id with its text and attributes. Whoever is asked about gets their vector from their history
+as of the moment (folding in): the one that training would have given them with the items fixed,
+which is a small convex problem, solved by Newton's method. So it answers people whom it has never
+seen, and as of now those whom it has.
+
+Shape letters: U users, I items, B histories, T taken items of the longest of them, N pairs, J drawn
+items, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recommender.artifact import Model
+from recommender.baselines.neural.items import ItemFacts, ItemVectors
+from recommender.baselines.neural.losses import pair_loss
+from recommender.baselines.neural.training import Task, train
+from recommender.baselines.neural.validation import validation_of
+from recommender.config import Config
+from recommender.features.dataset import Dataset
+from recommender.features.sequences import Catalogue, EventLog, Histories, Ints
+from recommender.model.padded import tensor
+from recommender.scoring import Floats
+from recommender.split import Fold
+
+_RIDGE = 0.05
+_BACKGROUND = 1024
+_NEWTON_STEPS = 8
+_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What users took, each item once.
+
+    Attributes:
+        user: rows of the log's users, (N,).
+        item: catalogue rows, (N,).
+    """
+
+    user: Ints
+    item: Ints
+
+    @classmethod
+    def of(cls, successes: EventLog, items: int) -> Self:
+        """Find the pairs of a log of successes."""
+        cells = np.unique(successes.user_of_event * items + successes.items)
+        return cls(cells // items, cells % items)
+
+    def batches(self, size: int, random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all pairs in an order drawn at random."""
+        order = random.permutation(len(self.user))
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            yield tensor(self.user[rows]), tensor(self.item[rows])
+
+
+class Factors(nn.Module):
+    """The vectors of users and items.
+
+    Args:
+        facts: of the items.
+        users: U.
+        width: D.
+        negatives: items drawn for each pair, J.
+    """
+
+    def __init__(self, facts: ItemFacts, users: int, width: int, negatives: int) -> None:
+        super().__init__()
+        self.items = ItemVectors(facts, width)
+        self.user_UD = nn.Parameter(torch.randn(users, width) * width**-0.5)
+        self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)))
+        self.known = facts.known_I.nonzero()[:, 0]
+        self.negatives = negatives
+
+    def loss(self, pairs: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the binary cross-entropy of pairs and drawn items, with the ridge, nats."""
+        user_N, item_N = pairs
+        items_ID = self.items()
+        drawn_NJ = self.known[torch.randint(len(self.known), (len(user_N), self.negatives))]
+        both_NJ = torch.cat([item_N[:, None], drawn_NJ], dim=1)
+        user_ND, both_NJD = self.user_UD[user_N], items_ID[both_NJ]
+        logits_NJ = (both_NJD @ user_ND[:, :, None])[..., 0] + self.bias_I[both_NJ]
+        ridge = user_ND.square().sum(dim=1) + both_NJD[:, 0].square().sum(dim=1)
+        told = pair_loss(logits_NJ[:, 0], logits_NJ[:, 1:], torch.ones(len(user_N)))
+        whole: Tensor = told + _RIDGE / 2 * ridge.mean()
+        return whole
+
+
+class Factorisation:
+    """Ranks by the product of an item's vector and the one that explains the history best.
+
+    Args:
+        catalogue: the items.
+        items_ID: their vectors, (I, D).
+        bias_I: what each has by itself, (I,).
+        background_J: catalogue rows that stand for what was not taken, (J,).
+        known_I: whether an item was seen in training, (I,) bool.
+        successes: codes of the event types that count as taken.
+        negatives: how many items were drawn for each one taken.
+        content: whether items unknown in training are told by their content.
+        history: most recent events that are read.
+    """
+
+    kind: ClassVar[str] = "matrix-factorisation"
+    content: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        items_ID: Tensor,
+        bias_I: Tensor,
+        background_J: Tensor,
+        known_I: Tensor,
+        successes: tuple[int, ...],
+        negatives: int,
+        history: int,
+    ) -> None:
+        if len(items_ID) != len(catalogue):
+            raise ValueError(f"{len(items_ID)} vectors for {len(catalogue)} items")
+        self._catalogue = catalogue
+        self._items_ID, self._bias_I = items_ID, bias_I
+        self._background_J, self._known_I = background_J, known_I
+        self._successes, self._negatives, self._history = successes, negatives, history
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items that it ranks."""
+        return self._catalogue
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers of the items were trained; there were as many users' again."""
+        return self._items_ID.numel() + self._bias_I.numel()
+
+    def scores(self, histories: Histories) -> Floats:
+        """Return the logits, (B, I); where ids alone are read, unknown items come last."""
+        scores_BI = np.empty((len(histories), len(self._catalogue)), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(histories), _AT_ONCE):
+                some = histories.slice(start, min(start + _AT_ONCE, len(histories)))
+                user_BD = self.users(some.recent(self._history))
+                logits_BI = torch.addmm(self._bias_I, user_BD, self._items_ID.T)
+                scores_BI[start : start + len(some)] = logits_BI.numpy()
+        unknown_I = ~self._known_I.numpy()
+        if not self.content and unknown_I.any() and scores_BI.size:
+            scores_BI[:, unknown_I] = scores_BI.min(axis=1, keepdims=True) - 1
+        return scores_BI
+
+    def users(self, histories: Histories) -> Tensor:
+        """Return the vectors that explain histories best, (B, D); zeros for an empty one.
+
+        They minimise, over p, the mean loss of what was taken, plus `negatives` times that of the
+        background, plus ridge / 2 · |p|²: the training's loss of one user, the background standing
+        for the drawn items.
+        """
+        taken = np.isin(histories.actions, self._successes)
+        owner = np.repeat(np.arange(len(histories)), histories.lengths)[taken]
+        counts_B = np.bincount(owner, minlength=len(histories))
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
+        longest = max(1, int(counts_B.max(initial=0)))
+        rows_BT = torch.zeros(len(histories), longest, dtype=torch.int64)
+        weight_BT = torch.zeros(len(histories), longest)
+        rows_BT[owner, place] = tensor(histories.items[taken])
+        weight_BT[owner, place] = torch.from_numpy((1 / counts_B[owner]).astype(np.float32))
+        positive_BTD, bias_BT = self._items_ID[rows_BT], self._bias_I[rows_BT]
+        drawn_JD, bias_J = self._items_ID[self._background_J], self._bias_I[self._background_J]
+        share = self._negatives / len(drawn_JD)
+        some_B1 = torch.from_numpy(counts_B > 0)[:, None].to(torch.float32)
+        width = self._items_ID.shape[1]
+        squares_JDD = (drawn_JD[:, :, None] * drawn_JD[:, None, :]).flatten(1)
+        user_BD = torch.zeros(len(histories), width)
+        for _ in range(_NEWTON_STEPS):
+            chance_BT = torch.sigmoid((positive_BTD @ user_BD[:, :, None])[..., 0] + bias_BT)
+            chance_BJ = torch.sigmoid(torch.addmm(bias_J, user_BD, drawn_JD.T))
+            missed_BT = weight_BT * (chance_BT - 1)
+            slope_BD = (missed_BT[:, None] @ positive_BTD)[:, 0] + share * chance_BJ @ drawn_JD
+            slope_BD = slope_BD + _RIDGE * user_BD
+            bend_BT = weight_BT * chance_BT * (1 - chance_BT)
+            bend_BDD = positive_BTD.mT @ (bend_BT[:, :, None] * positive_BTD)
+            spread_BJ = share * chance_BJ * (1 - chance_BJ)
+            bend_BDD = bend_BDD + (spread_BJ @ squares_JDD).view(-1, width, width)
+            bend_BDD = bend_BDD + _RIDGE * torch.eye(width)
+            user_BD = user_BD - torch.linalg.solve(bend_BDD, slope_BD)
+        return user_BD * some_B1
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the vectors were made for."""
+        return {
+            "successes": list(self._successes),
+            "negatives": self._negatives,
+            "history": self._history,
+        }
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return the items' side."""
+        return {
+            "items": self._items_ID.numpy(),
+            "bias": self._bias_I.numpy(),
+            "background": self._background_J.numpy(),
+            "known": self._known_I.numpy(),
+        }
+
+    @classmethod
+    def restore(
+        cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
+    ) -> Self:
+        """Make it again from what `settings` and `weights` returned."""
+        arrays = [weights[name].copy() for name in ("items", "bias", "background", "known")]
+        items_ID, bias_I, background_J, known_I = (torch.from_numpy(array) for array in arrays)
+        return cls(
+            catalogue,
+            items_ID,
+            bias_I,
+            background_J,
+            known_I,
+            tuple(int(code) for code in settings["successes"]),
+            int(settings["negatives"]),
+            int(settings["history"]),
+        )
+
+    @classmethod
+    def fit(cls, dataset: Dataset, fold: Fold, config: Config) -> Model:
+        """Train on the successes before the fold's test window.
+
+        Raises:
+            TrainingError: nothing lies before the cut, or a loss is not finite.
+        """
+        settings, actions = config.evaluation.neural, config.actions
+        successes = tuple(actions.code(name) for name in actions.successes)
+        size = len(dataset.catalogue)
+        random = np.random.default_rng(config.seed)
+
+        def make(cut: int) -> Task[Factors]:
+            log = dataset.log.of_types(actions.successes, actions).before(cut)
+            pairs = Pairs.of(log, size)
+            known = np.bincount(log.items, minlength=size) > 0
+            facts = ItemFacts.of(dataset, known, config.model, content=cls.content)
+            module = Factors(facts, len(log.users), settings.width, settings.pair_negatives)
+            batch = settings.cases_per_batch
+            return Task(module, lambda drawn: pairs.batches(batch, drawn), module.loss)
+
+        def scorer(module: Factors) -> Factorisation:
+            known = module.known.numpy()
+            drawn = random.choice(known, min(_BACKGROUND, len(known)), replace=False)
+            with torch.inference_mode():
+                items_ID = module.items()
+            return cls(
+                dataset.catalogue,
+                items_ID,
+                module.bias_I.detach(),
+                torch.from_numpy(np.sort(drawn)),
+                module.items.known_I > 0,
+                successes,
+                settings.pair_negatives,
+                config.model.history,
+            )
+
+        window = validation_of(dataset, fold, config)
+
+        def judge(module: Factors) -> float:
+            return window.ndcg(scorer(module))
+
+        module = train(cls.kind, make, judge if len(window) else None, fold, config)
+        return Model(scorer(module), dataset.titles, config.actions, config.model.history)
+
+
+class TextFactorisation(Factorisation):
+    """The same with items of id and content."""
+
+    kind: ClassVar[str] = "matrix-factorisation-text"
+    content: ClassVar[bool] = True
+
+
+def fit_factorisation(dataset: Dataset, fold: Fold, config: Config) -> Model:
+    """Factorise what lies before the fold's test window."""
+    return Factorisation.fit(dataset, fold, config)
+
+
+def fit_text_factorisation(dataset: Dataset, fold: Fold, config: Config) -> Model:
+    """Factorise what lies before the fold's test window, items told by their content, too."""
+    return TextFactorisation.fit(dataset, fold, config)
