@@ -135,7 +135,8 @@ def _features(config: Config, tables: Tables) -> dict[str, float]:
     before = baseline(config.paths.features, "")
     if before is None:
         return {}
-    log, as_of, features = history_log(tables, config), up_to_now(tables), config.features
+    log, as_of = history_log(tables, config, event_ids=True), up_to_now(tables)
+    features = config.features
     items = catalogue_order(tables.items)["item_id"]
     limit = features.history_limit
     now = {

@@ -17,6 +17,10 @@ from pipelines.triggers.places import Here
 from pipelines.triggers.signals import drifted, look, loss, source_state
 from recommender.config import Config
 from recommender.config.triggers import QualityTrigger
+from recommender.features.build import catalogue_order, history_log
+from recommender.features.expectations.profile import Profile, ViewProfile
+from recommender.features.expectations.profile import accept as accept_features
+from recommender.features.snapshots import sequences, up_to_now
 from recommender.quality.accepted import Accepted, accept
 from recommender.quality.statistics import Statistics
 from recommender.sources.versions import ingest
@@ -57,6 +61,31 @@ def accepted(config: Config) -> None:
     version = ingest(config)
     statistics = Statistics.of(Tables.read(version.folder), config.actions)
     accept(config.paths.data, Accepted(version.name, "2026-01-01T00:00:00+00:00", statistics))
+
+
+def features_accepted(config: Config) -> None:
+    """Keep the features' profile as materialize does."""
+    version = ingest(config)
+    tables = Tables.read(version.folder)
+    log, as_of = history_log(tables, config, event_ids=True), up_to_now(tables)
+    items = catalogue_order(tables.items)["item_id"]
+    table = sequences(log, items, config.actions.types, as_of, config.features.history_limit)
+    view = ViewProfile.of("user_sequence", table, as_of, config.features.expectations.bins)
+    made = Profile(version.name, version.name, as_of, "2026-01-01", {"user_sequence": view})
+    accept_features(config.paths.features, made)
+
+
+def test_users_who_do_more_than_those_of_the_accepted_features_are_drift(tmp_path):
+    config = shop(tmp_path, clicks(["a", "b", "c", "d"]))
+    accepted(config)
+    features_accepted(config)
+    figures: dict = {}
+    # The same users, items and shares; each does eight times as much.
+    moved = shop(tmp_path, clicks(["a", "b", "c", "d"], 4800))
+    (cause,) = drifted(moved, figures.update)
+    value, limit = figures["user_sequence: events (stability index)"]
+    assert value > limit == config.triggers.drift.features
+    assert "user_sequence: events" in cause.why
 
 
 def test_a_source_that_changes_is_another_cause_and_one_that_stays_is_not(tmp_path):
