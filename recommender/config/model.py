@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from recommender.config.ranking import RankingConfig
 from recommender.config.section import Section
 
 
@@ -104,6 +105,9 @@ class ModelConfig(Section):
 
     initial_std: float | None = Field(None, gt=0)
     """Standard deviation of the fresh weights of the blocks; None: 0.58 / √(inputs)."""
+
+    ranking: RankingConfig = RankingConfig()
+    """What it reads and answers of an item that is put in front of a user."""
 
     @model_validator(mode="after")
     def _heads(self) -> Self:

@@ -69,6 +69,9 @@ class TrainingConfig(Section):
     action_weight: float = Field(0.2, ge=0)
     """Weight of the next-action loss beside the next-item loss."""
 
+    value_weight: float = Field(0.1, ge=0)
+    """Weight of the loss of each of `model.ranking.values` beside the next-item loss."""
+
     other_weight: float = Field(0.0, ge=0, le=1)
     """Weight of next items that are history but no success (a film rated low), beside 1 for a
     success. They are read as history and train the action head in any case."""

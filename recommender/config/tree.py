@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from recommender.config.actions import ActionsConfig
 from recommender.config.backend import BackendConfig
@@ -86,6 +86,16 @@ class Config(Section):
 
     triggers: TriggersConfig = TriggersConfig()
     """What starts a run by itself."""
+
+    @model_validator(mode="after")
+    def _valued(self) -> Self:
+        for value in self.model.ranking.values:
+            if unknown := set(value.events) - set(self.actions.types):
+                raise ValueError(
+                    f"model.ranking.values: {value.name} names {sorted(unknown)}, not among "
+                    "actions.types"
+                )
+        return self
 
     @property
     def paths(self) -> Workspace:

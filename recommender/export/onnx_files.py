@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recommender.errors import ArtifactError
-from recommender.export.programs import ENTRIES, program
+from recommender.export.programs import ENTRIES, entry_of, program
 from recommender.files import atomic_file
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def write(module: UnifiedTransformer, folder: Path) -> None:
 
     kept = _layout(folder / WEIGHTS)
     state = module.state_dict()
-    for entry, ends in ENTRIES.items():
+    for entry in ENTRIES:
+        ends = entry_of(module, entry)
         with _quiet():
             made = torch.onnx.export(
                 program(module, entry),

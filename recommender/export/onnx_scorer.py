@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recommender.errors import ArtifactError
 from recommender.export.onnx_files import file_of
-from recommender.export.programs import HISTORY_INPUTS, LEAST_EVENTS
+from recommender.export.programs import ANSWERS, HISTORY_INPUTS, LEAST_EVENTS
 from recommender.features.sequences import Histories
 from recommender.model.padded import Padded
 from recommender.model.scorer import TransformerScorer
@@ -45,7 +45,8 @@ class OnnxScorer(TransformerScorer):
         super().__init__(scorer.module, scorer.catalogue)
         self._retrieve = _session(folder / file_of("retrieve"))
         self._actions = _session(folder / file_of("actions"))
-        self._states: OrderedDict[bytes, Floats] = OrderedDict()
+        self._reads = ["state", *([ANSWERS] if scorer.module.action.target is not None else [])]
+        self._states: OrderedDict[bytes, tuple[Floats, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     def scores(self, histories: Histories) -> Floats:
@@ -54,46 +55,73 @@ class OnnxScorer(TransformerScorer):
         for rows, padded, contexts in self._batches(histories):
             lengths, now = contexts.position.numpy(), contexts.now.numpy()
             feeds = _feeds(padded, lengths, now)
-            state_BD, scores_BI[rows] = self._retrieve.run(
-                ["state", "scores"], feeds, _only_what_is_asked()
+            scores_BI[rows], *read = self._retrieve.run(
+                ["scores", *self._reads], feeds, _only_what_is_asked()
             )
-            self._keep(_names(feeds), state_BD)
+            self._keep(_names(feeds), feeds["lengths"], read)
         return scores_BI
 
     def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
         """Return how likely each event type is for items put in front of the users, (B, K, A)."""
-        types = self.module.action.out.out_features
-        probabilities = np.empty((*items.shape, types), np.float32)
-        if not items.shape[1]:
-            return probabilities
-        for rows, padded, contexts in self._batches(histories):
-            lengths, now = contexts.position.numpy(), contexts.now.numpy()
-            state_BD = self._state_of(_feeds(padded, lengths, now))
-            asked = {"state": state_BD, "candidates": np.ascontiguousarray(items[rows], np.int64)}
-            (logits_BKA,) = self._actions.run(["action_logits"], asked)
-            weights_BKA = np.exp(logits_BKA - logits_BKA.max(axis=-1, keepdims=True))
-            probabilities[rows] = weights_BKA / weights_BKA.sum(axis=-1, keepdims=True)
-        return probabilities
+        logits_BKA = self._told("action_logits", histories, items)
+        weights_BKA = np.exp(logits_BKA - logits_BKA.max(axis=-1, keepdims=True))
+        return np.asarray(weights_BKA / weights_BKA.sum(axis=-1, keepdims=True), np.float32)
 
-    def _state_of(self, feeds: dict[str, NDArray[np.int64]]) -> Floats:
-        """Return the users' states, read anew only where they are not kept, (B, D)."""
+    def expected_values(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
+        """Return the value expected of each event type, should it happen, (B, K, A)."""
+        if self.module.action.values is None:
+            return super().expected_values(histories, items)
+        return self._told("values", histories, items)
+
+    def _told(self, output: str, histories: Histories, items: NDArray[np.int64]) -> Floats:
+        """Return what is foretold of items put in front of the users, (B, K, A)."""
+        told = np.empty((*items.shape, self.module.action.out.out_features), np.float32)
+        if not items.shape[1]:
+            return told
+        for rows, padded, contexts in self._batches(histories):
+            feeds = _feeds(padded, contexts.position.numpy(), contexts.now.numpy())
+            state_BD, *answers = self._read_of(feeds)
+            asked = {"state": state_BD, "candidates": np.ascontiguousarray(items[rows], np.int64)}
+            if answers:
+                asked |= {**feeds, ANSWERS: answers[0]}
+            (told[rows],) = self._actions.run([output], asked, _only_what_is_asked())
+        return told
+
+    def _read_of(self, feeds: dict[str, NDArray[np.int64]]) -> list[Floats]:
+        """Return what was read of histories, anew only where it is not kept.
+
+        Returns:
+            the users' states (B, D) and, where candidates look at the history, its answers
+            (B, S, 2 D).
+        """
         names = _names(feeds)
         with self._lock:
             kept = [self._states.get(name) for name in names]
         found = [each for each in kept if each is not None]
         if len(found) == len(kept):
-            return np.stack(found)
-        (state_BD,) = self._retrieve.run(["state"], feeds, _only_what_is_asked())
-        self._keep(names, state_BD)
-        return np.asarray(state_BD, np.float32)
+            states = feeds["times"].shape[1] + 1
+            parts = zip(*found, strict=True)
+            return [np.stack([_padded_to(states, part) for part in each]) for each in parts]
+        read = self._retrieve.run(self._reads, feeds, _only_what_is_asked())
+        self._keep(names, feeds["lengths"], read)
+        return [np.asarray(part, np.float32) for part in read]
 
-    def _keep(self, names: list[bytes], state_BD: Floats) -> None:
+    def _keep(self, names: list[bytes], lengths: NDArray[np.int64], read: list[Floats]) -> None:
         with self._lock:
-            for name, state_D in zip(names, state_BD, strict=True):
-                self._states[name] = state_D
+            for row, name in enumerate(names):
+                own = [part[row] for part in read]
+                # Copied: a view would keep the whole batch in memory.
+                self._states[name] = tuple(
+                    (part[: lengths[row] + 1] if part.ndim > 1 else part).copy() for part in own
+                )
                 self._states.move_to_end(name)
             while len(self._states) > _STATES:
                 self._states.popitem(last=False)
+
+
+def _padded_to(states: int, part: Floats) -> Floats:
+    """Return answers padded behind their end; a state as it is."""
+    return part if part.ndim == 1 else np.pad(part, ((0, states - len(part)), (0, 0)))
 
 
 def _feeds(

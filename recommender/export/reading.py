@@ -23,6 +23,9 @@ from torch import Tensor, nn
 
 from recommender.export.tables import BucketTables, hours, taken, weekdays
 from recommender.model.blocks import KeysValues, bias_of_blocks
+from recommender.model.padded import Padded
+from recommender.model.ranking import Judged, Target
+from recommender.model.target import Questions
 from recommender.model.transformer import AnyBlock, UnifiedTransformer
 
 
@@ -122,33 +125,69 @@ class Reading(nn.Module):
             x_BQD: inputs of the states that are computed.
             bias_BHQS: from `bias`.
             last_B: which of them is asked about.
-            past: keys and values, by block, of the states before them.
+            past: keys and values, by block, of the states before them; last come those that
+                candidates look up, where the ranking head does that.
 
         Returns:
-            the states asked about, (B, D), and the keys and values of all states, by block.
+            the states asked about, (B, D), and the keys and values of all states, as `past`.
         """
         rows_B = torch.arange(x_BQD.shape[0])
         kept: list[KeysValues] = []
         blocks = [cast(AnyBlock, block) for block in self.module.blocks]
         first = 0 if past is None else past[0][0].shape[2]
         x_BQD, rotation = self.module.placed(x_BQD, first)
+        looked_up: list[KeysValues] = []
         biases = bias_of_blocks(bias_BHQS, len(blocks), self.module.config.heads)
         for place, (block, bias_BHQS) in enumerate(zip(blocks, biases, strict=True)):
-            keys_values = block.keys_values(x_BQD, rotation)
-            if past is not None:
-                before = past[place]
-                keys_values = (
-                    torch.cat([before[0], keys_values[0]], dim=2),
-                    torch.cat([before[1], keys_values[1]], dim=2),
-                )
+            answered = block.keys_values(x_BQD, rotation)
+            keys_values = _joined(None if past is None else past[place], answered)
             kept.append(keys_values)
+            if place == len(blocks) - 1 and self.target is not None:
+                answers = self.target.attention.keys_values(x_BQD)
+                looked_up = [_joined(None if past is None else past[-1], answers)]
             if place == len(blocks) - 1:
                 bias_BHQS = bias_BHQS.expand(x_BQD.shape[0], -1, -1, -1)[rows_B, :, last_B]
                 x_BQD = x_BQD[rows_B, last_B][:, None, :]
                 bias_BHQS = bias_BHQS[:, :, None, :]
                 rotation = None if rotation is None else rotation.of(last_B)
             x_BQD = block.read(x_BQD, keys_values, bias_BHQS, rotation)
-        return x_BQD[:, 0], kept
+        return x_BQD[:, 0], kept + looked_up
+
+    @property
+    def target(self) -> Target | None:
+        """The part of the ranking head that looks at the history item by item, if there is one."""
+        return self.module.action.target
+
+    def judged(
+        self,
+        known: CatalogueConstants,
+        query_BD: Tensor,
+        asked_BC: Tensor,
+        histories: Padded | None,
+        length_B: Tensor,
+        now_B: Tensor,
+        answers: KeysValues | None,
+    ) -> Judged:
+        """Judge items that are put in front of the users, (B, C, A) and (B, C, G).
+
+        Args:
+            known: what the catalogue alone decides.
+            query_BD: from `query`.
+            asked_BC: catalogue rows.
+            histories: B of them; only a head with a target reads them.
+            length_B: events of each.
+            now_B: the moments of asking.
+            answers: what `read` returned last; as for the histories.
+        """
+        items_BCD = nn.functional.embedding(asked_BC, known.items_ID)
+        if self.target is None or histories is None or answers is None:
+            query_BCD = query_BD[:, None, :].expand(-1, asked_BC.shape[1], -1)
+            return self.module.action.plain(query_BCD, items_BCD)
+        popularity_BCF = nn.functional.embedding(asked_BC, self.module.popularity.popularity_IF)
+        questions = Questions(asked_BC, asked_BC, length_B[:, None], now_B[:, None], popularity_BCF)
+        return self.module.action.targeted(
+            query_BD[:, None, :], items_BCD, questions, histories, answers, self.tables.buckets
+        )
 
     def query(self, state_BD: Tensor, times_BT: Tensor, length_B: Tensor, now_B: Tensor) -> Tensor:
         """Return what is asked for, the user's state at the moment of asking, (B, D)."""
@@ -212,3 +251,9 @@ class Reading(nn.Module):
             ago_BT = self.tables.durations(now_B[:, None] - times_BT)
             added_BT = added_BT + taken(repeats.ago_1N[0], ago_BT)
         return added_BT.masked_fill(superseded_BT | ~inside_BT, 0.0)
+
+
+def _joined(before: KeysValues | None, after: KeysValues) -> KeysValues:
+    if before is None:
+        return after
+    return torch.cat([before[0], after[0]], dim=2), torch.cat([before[1], after[1]], dim=2)

@@ -1,24 +1,26 @@
 """The Transformer for serving, in PyTorch: each history is read once, and only its end.
 
-Shape letters: B histories, T events in the longest of them, D width, I items, K items of one
-question, A event types.
+Shape letters: B histories, T events in the longest of them, S states, D width, H heads, I items,
+K items of one question (or, last, the width of a head).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from recommender.export.programs import acted, vectors_of
+from recommender.export.programs import vectors_of
 from recommender.export.reading import Reading
 from recommender.export.states import Events, Kept, States
 from recommender.features.sequences import Catalogue, Histories
+from recommender.model.blocks import KeysValues
 from recommender.model.padded import Padded
+from recommender.model.ranking import Judged
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.scoring import Floats
@@ -68,8 +70,8 @@ class StateScorer(TransformerScorer):
         scores_BI = np.empty((len(histories), len(self.catalogue)), np.float32)
         with torch.inference_mode():
             for rows, padded, contexts in self._batches(histories):
-                query_BD = self._queries(padded, contexts.position, contexts.now)
                 lengths, now = contexts.position, contexts.now
+                query_BD = self._query(self._kept(padded, lengths), padded, lengths, now)
                 if not padded.events:
                     logits = torch.addmm(
                         self._known.base_I, self.module.scaled(query_BD), self._known.items_ID.T
@@ -80,18 +82,6 @@ class StateScorer(TransformerScorer):
                     )
                 scores_BI[rows] = logits.numpy()
         return scores_BI
-
-    def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
-        """Return how likely each event type is for items put in front of the users, (B, K, A)."""
-        types = self.module.action.out.out_features
-        probabilities = np.empty((*items.shape, types), np.float32)
-        with torch.inference_mode():
-            for rows, padded, contexts in self._batches(histories):
-                query_BD = self._queries(padded, contexts.position, contexts.now)
-                chosen = torch.from_numpy(np.ascontiguousarray(items[rows], np.int64))
-                logits = acted(self._reading, query_BD, vectors_of(self._known, chosen))
-                probabilities[rows] = logits.softmax(dim=-1).numpy()
-        return probabilities
 
     def item_vectors(self) -> Floats:
         """Return vectors whose inner product with a `retrieval` query is the score, (I, D + 1).
@@ -109,7 +99,7 @@ class StateScorer(TransformerScorer):
         with torch.inference_mode():
             for rows, padded, contexts in self._batches(histories):
                 lengths, now = contexts.position, contexts.now
-                query_BD = self._queries(padded, lengths, now)
+                query_BD = self._query(self._kept(padded, lengths), padded, lengths, now)
                 query_BE[rows, :width] = self.module.scaled(query_BD).numpy()
                 if not padded.events:
                     continue
@@ -122,29 +112,45 @@ class StateScorer(TransformerScorer):
                     added[stop - length : stop] = added_BT[place, :length]
         return Retrieval(query_BE, added)
 
-    def _queries(self, padded: Padded, length_B: Tensor, now_B: Tensor) -> Tensor:
+    def _judged(
+        self, histories: Histories, items: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], Judged]]:
+        """Yield rows of the histories and what is foretold of their items."""
+        for rows, padded, contexts in self._batches(histories):
+            chosen_BK = torch.from_numpy(np.ascontiguousarray(items[rows], np.int64))
+            lengths, now = contexts.position, contexts.now
+            with torch.inference_mode():
+                kept = self._kept(padded, lengths)
+                query_BD = self._query(kept, padded, lengths, now)
+                judged = self._reading.judged(
+                    self._known, query_BD, chosen_BK, padded, lengths, now, _together(kept)
+                )
+            yield rows, judged
+
+    def _query(
+        self, kept: Sequence[Kept], padded: Padded, length_B: Tensor, now_B: Tensor
+    ) -> Tensor:
         """Return the users' states at the moments of asking, (B, D)."""
-        events = _unpadded(padded, length_B)
-        found = [self.states.find(each) for each in events]
-        states: dict[int, Tensor] = {}
-        anew = []
-        for row, (each, kept) in enumerate(zip(events, found, strict=True)):
-            if kept is None:
-                anew.append(row)
-            elif len(kept.events) == len(each):
-                states[row] = kept.state_D
-            else:
-                states[row] = self._extended(each, kept)
-        if anew:
-            states |= self._read(padded, length_B, anew, events)
-        state_BD = torch.stack([states[row] for row in range(len(events))])
+        state_BD = torch.stack([each.state_D for each in kept])
         times_BT = padded.times if padded.events else now_B[:, None]
         return self._reading.query(state_BD, times_BT, length_B, now_B)
 
+    def _kept(self, padded: Padded, length_B: Tensor) -> list[Kept]:
+        """Return what is kept of each history, read where it was not, B of them."""
+        events = _unpadded(padded, length_B)
+        found: list[Kept | None] = []
+        for each in events:
+            kept = self.states.find(each)
+            grown = kept is not None and len(kept.events) < len(each)
+            found.append(self._extended(each, kept) if kept is not None and grown else kept)
+        anew = [row for row, kept in enumerate(found) if kept is None]
+        read = iter(self._read(padded, length_B, anew, events) if anew else ())
+        return [next(read) if kept is None else kept for kept in found]
+
     def _read(
         self, padded: Padded, length_B: Tensor, rows: list[int], events: Sequence[Events]
-    ) -> dict[int, Tensor]:
-        """Read whole histories; return their last states by row."""
+    ) -> list[Kept]:
+        """Read whole histories, and keep them."""
         chosen = torch.tensor(rows)
         lengths = length_B[chosen]
         longest = int(lengths.max())
@@ -153,27 +159,23 @@ class StateScorer(TransformerScorer):
         )
         x_BSD = self._reading.inputs(vectors_of(self._known, items), actions, times)
         state_BD, past = self._reading.read(x_BSD, self._reading.bias(times), lengths)
-        found = {}
+        read = []
         for place, row in enumerate(rows):
             length = len(events[row])
             # Cloned: a view would keep the whole batch in memory.
-            own = (
-                tuple(
-                    (
-                        keys[place : place + 1, :, : length + 1].clone(),
-                        values[place : place + 1, :, : length + 1].clone(),
-                    )
-                    for keys, values in past
+            wanted = past if self.states.keys_values else past[self.module.config.layers :]
+            own = tuple(
+                (
+                    keys[place : place + 1, :, : length + 1].clone(),
+                    values[place : place + 1, :, : length + 1].clone(),
                 )
-                if self.states.keys_values
-                else None
+                for keys, values in wanted
             )
-            found[row] = state_BD[place].clone()
-            self.states.keep(Kept(events[row], found[row], own))
-        return found
+            read.append(self._keep(events[row], state_BD[place].clone(), own))
+        return read
 
-    def _extended(self, events: Events, kept: Kept) -> Tensor:
-        """Read the events that were added since; return the last state, (D,)."""
+    def _extended(self, events: Events, kept: Kept) -> Kept:
+        """Read the events that were added since, and keep the whole."""
         known, first = len(kept.events), len(kept.events) + 1
         times_BT = torch.from_numpy(events.times)[None]
         # One earlier event comes along: the gap to it is part of the next one's input.
@@ -187,9 +189,30 @@ class StateScorer(TransformerScorer):
         x_BQD = x_BSD[:, 1 + known - since :]
         last_B = torch.tensor([x_BQD.shape[1] - 1])
         bias_BHQS = self._reading.bias(times_BT, first)
-        state_BD, past = self._reading.read(x_BQD, bias_BHQS, last_B, kept.past)
-        self.states.keep(Kept(events, state_BD[0], tuple(past)))
-        return state_BD[0]
+        before = (*(kept.past or ()), *([kept.answers] if kept.answers else ()))
+        state_BD, past = self._reading.read(x_BQD, bias_BHQS, last_B, before)
+        return self._keep(events, state_BD[0], tuple(past))
+
+    def _keep(self, events: Events, state_D: Tensor, read: tuple[KeysValues, ...]) -> Kept:
+        answers = read[-1] if self._reading.target is not None else None
+        blocks = read[: self.module.config.layers] if self.states.keys_values else None
+        kept = Kept(events, state_D, blocks, answers)
+        self.states.keep(kept)
+        return kept
+
+
+def _together(kept: Sequence[Kept]) -> KeysValues | None:
+    """Return what the states of all histories answer candidates, padded behind, (B, H, S, K)."""
+    answers = [each.answers for each in kept if each.answers is not None]
+    if not answers:
+        return None
+    longest = max(keys.shape[2] for keys, _ in answers)
+
+    def padded(part: Tensor) -> Tensor:
+        return nn.functional.pad(part, (0, 0, 0, longest - part.shape[2]))
+
+    keys, values = ([padded(pair[side]) for pair in answers] for side in (0, 1))
+    return torch.cat(keys), torch.cat(values)
 
 
 def _unpadded(padded: Padded, length_B: Tensor) -> list[Events]:

@@ -57,16 +57,20 @@ class Kept:
         events: it.
         state_D: its last state, before the moment of asking comes in.
         past: by block, keys and values of its states, each (1, H, S, K); or None.
+        answers: keys and values of its states for candidates; None where the ranking head does
+            not look at the history.
     """
 
     events: Events
     state_D: Tensor
     past: tuple[KeysValues, ...] | None
+    answers: KeysValues | None = None
 
     @property
     def size(self) -> int:
         """Bytes, about."""
-        past = sum(part.nbytes for pair in self.past or () for part in pair)
+        pairs = (*(self.past or ()), *([self.answers] if self.answers else ()))
+        past = sum(int(part.nbytes) for pair in pairs for part in pair)
         return past + int(self.state_D.nbytes) + 24 * len(self.events) + 512
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recommender.model.blocks import distance_buckets
+from recommender.model.target import Buckets
 from recommender.model.times import BUCKETS, WEEKDAYS, duration_buckets
 
 HOUR_MS = 3_600_000
@@ -45,6 +46,15 @@ class BucketTables(nn.Module):
         distances_S = distance_buckets(torch.arange(history + 1))
         self.register_buffer("distance_S", distances_S, persistent=False)
         self.register_buffer("count_T", _half_octaves(history), persistent=False)
+
+    @property
+    def buckets(self) -> Buckets:
+        """The tables as the ranking head reads buckets."""
+        return Buckets(
+            self.durations,
+            lambda apart: taken(self.distance_S, apart),
+            lambda counts: taken(self.count_T, counts),
+        )
 
     def durations(self, milliseconds: Tensor) -> Tensor:
         """Return what `recommender.model.times.duration_buckets` does, of any shape."""
@@ -96,5 +106,5 @@ def _reaches(milliseconds: int, bucket: int) -> bool:
 def _half_octaves(history: int) -> Tensor:
     from recommender.model import heads
 
-    counts_T = heads._count_buckets(torch.arange(1, history + 1))
+    counts_T = heads.count_buckets(torch.arange(1, history + 1))
     return torch.cat([torch.zeros(1, dtype=torch.int64), counts_T])

@@ -9,11 +9,12 @@ above it already in the history, and a purchase with the click on the very item.
 - a case is the first touch of an item in a session, and its outcome the farthest event type that
   the person reached with that item until the session's end.
 
-Shape letters: E events, N cases.
+Shape letters: E events, N cases, G kinds of values.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,37 @@ def cases(log: EventLog, items: int, start: int, end: int) -> Cases:
     rows = rows[inside][order]
     shown = rows_shown(log)[rows]
     return Cases(rows, shown, log.times[shown], reached[inside][order])
+
+
+def carried(
+    log: EventLog, items: int, found: Cases, kinds: Sequence[Sequence[int]], end: int
+) -> NDArray[np.float32]:
+    """Return the values that came of each case, (N, G); NaN where none did.
+
+    Of several events of one kind with the same item in the same session, the first value counts:
+    it is what the person gave when the item was put in front of them.
+
+    Args:
+        log: that the cases were found in.
+        items: in the catalogue.
+        found: the cases.
+        kinds: event-type codes whose value it is, G times.
+        end: values are read up to it, exclusive, as outcomes are.
+    """
+    session_E = session_of_event(log)
+    case_N = session_E[found.rows] * items + log.items[found.rows]
+    values_NG = np.full((len(found), len(kinds)), np.nan, np.float32)
+    for group, codes in enumerate(kinds):
+        rows = np.flatnonzero(
+            (log.times < end) & np.isin(log.actions, codes) & np.isfinite(log.values)
+        )
+        keys, first = np.unique(session_E[rows] * items + log.items[rows], return_index=True)
+        if not len(keys):
+            continue
+        place_N = np.searchsorted(keys, case_N).clip(max=len(keys) - 1)
+        has_N = keys[place_N] == case_N
+        values_NG[has_N, group] = log.values[rows[first[place_N[has_N]]]]
+    return values_NG
 
 
 def drawn(found: Cases, most: int, seed: int) -> Cases:

@@ -6,7 +6,7 @@ W width of the encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ Floats = NDArray[np.float32]
 _TEXT, _POPULARITY = "tower.text_IV", "popularity.popularity_IF"
 # What the model has learned of each item, or knows of it: nothing, for one that it never saw.
 _UNKNOWN = ("tower.id_ID", "tower.known_I", "popularity.known_I", "popularity.rest_I")
+# Of a ranking head that has such a part.
+_RANKED = "action.target.own_IO"
 _FIT = 1e-2
 """Largest error of a whitening that was found again, in units of a component's deviation."""
 
@@ -41,7 +43,7 @@ def part_of(scorer: TransformerScorer, rows_K: NDArray[np.int64]) -> Transformer
         their text; then without both. The twins are there to stand in histories.
     """
     weights = dict(scorer.weights())
-    for name in (_TEXT, _POPULARITY, *_UNKNOWN):
+    for name in (_TEXT, _POPULARITY, *_learned(weights)):
         mine = weights[name][rows_K]
         nothing = np.zeros_like(mine)
         twins = {"tower.known_I": (nothing, mine, nothing), _TEXT: (mine, nothing, nothing)}
@@ -71,7 +73,7 @@ def extended(scorer: TransformerScorer, ids: Sequence[str], white_NV: Floats) ->
     weights[_TEXT] = np.concatenate([weights[_TEXT], white_NV.astype(np.float32)])
     floor = np.full((count, weights[_POPULARITY].shape[1]), np.log(SMOOTHING), np.float32)
     weights[_POPULARITY] = np.concatenate([weights[_POPULARITY], floor])
-    for name in _UNKNOWN:
+    for name in _learned(weights):
         nothing = np.zeros((count, *weights[name].shape[1:]), weights[name].dtype)
         weights[name] = np.concatenate([weights[name], nothing])
     # Not of the scorer's own class: an engine may need more than weights.
@@ -101,7 +103,7 @@ def carried(
     row_I = np.array([index.get(item, -1) for item in catalogue.ids], np.int64)
     weights = dict(scorer.weights())
     hashed = "tower.buckets_I2" in weights
-    for name in _UNKNOWN:
+    for name in _learned(weights):
         if hashed and name == "tower.id_ID":
             continue  # rows of the table are shared, whoever comes and goes
         moved = weights[name][np.maximum(row_I, 0)]
@@ -113,6 +115,10 @@ def carried(
     weights |= {_TEXT: white_IV, _POPULARITY: popularity_IF}
     weights |= {"tower.known_I": known, "popularity.known_I": known}
     return TransformerScorer.restore(scorer.settings(), weights, catalogue)
+
+
+def _learned(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    return (*_UNKNOWN, _RANKED) if _RANKED in weights else _UNKNOWN
 
 
 class Whitening:

@@ -1,6 +1,6 @@
-"""What the model answers: a query for the catalogue, a bonus for repeats, and the next action.
+"""What the model answers of the catalogue: a query for it, popularity, a bonus for repeats.
 
-Shape letters: C contexts (requests), I items, D width, A action codes, F popularity features,
+Shape letters: C contexts (requests), I items, D width, F popularity features,
 B sequences, T events, P (context, item) pairs.
 """
 
@@ -16,7 +16,8 @@ from recommender.model.inputs import RequestInputs
 from recommender.model.layers import RMSNorm, looked_up
 from recommender.model.times import BUCKETS, duration_buckets
 
-_COUNTS = 16
+COUNTS = 16
+"""Buckets of how often an item occurred."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Repeats(nn.Module):
         super().__init__()
         self.ago_1N = nn.Parameter(torch.zeros(1, BUCKETS)) if time else None
         self.since_1N = nn.Parameter(torch.zeros(1, DISTANCES))
-        self.count_1N = nn.Parameter(torch.zeros(1, _COUNTS))
+        self.count_1N = nn.Parameter(torch.zeros(1, COUNTS))
         self.query_D = nn.Parameter(torch.zeros(width))
         self.item_D = nn.Parameter(torch.zeros(width))
 
@@ -204,7 +205,7 @@ class Repeats(nn.Module):
         position_P = contexts.position[pairs.context]
         added_P: Tensor = (
             looked_up(self.since_1N, distance_buckets(position_P - 1 - pairs.event))[0]
-            + looked_up(self.count_1N, _count_buckets(pairs.count))[0]
+            + looked_up(self.count_1N, count_buckets(pairs.count))[0]
             + (query_CD @ self.query_D)[pairs.context]
             + (items_ID @ self.item_D)[pairs.item]
         )
@@ -215,26 +216,6 @@ class Repeats(nn.Module):
         return added_P
 
 
-class ActionHead(nn.Module):
-    """What the user does with an item put in front of them.
-
-    Args:
-        actions: number of event types, A.
-        width: D.
-    """
-
-    def __init__(self, actions: int, width: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(3 * width, width)
-        self.out = nn.Linear(width, actions)
-
-    def forward(self, query_XD: Tensor, item_XD: Tensor) -> Tensor:
-        """Return the logits of the event types (code - 1), (X, A); any leading shape X."""
-        joined = torch.cat([query_XD, item_XD, query_XD * item_XD], dim=-1)
-        logits_XA: Tensor = self.out(nn.functional.silu(self.hidden(joined)))
-        return logits_XA
-
-
-def _count_buckets(counts: Tensor) -> Tensor:
+def count_buckets(counts: Tensor) -> Tensor:
     """Return half octaves of a count, 0 for one."""
-    return (2 * torch.log2(counts.to(torch.float32))).long().clamp(max=_COUNTS - 1)
+    return (2 * torch.log2(counts.to(torch.float32))).long().clamp(max=COUNTS - 1)

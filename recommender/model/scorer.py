@@ -6,6 +6,7 @@ I items, K items of one question, A event types.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from recommender.config.model import ModelConfig
 from recommender.features.sequences import Catalogue, Histories
 from recommender.model.heads import Contexts
 from recommender.model.padded import Padded, tensor
+from recommender.model.ranking import Judged
 from recommender.model.reads import Reads
 from recommender.model.transformer import UnifiedTransformer
 from recommender.scoring import Floats
@@ -92,17 +94,18 @@ class TransformerScorer:
         """
         types = self.module.action.out.out_features
         probabilities = np.empty((*items.shape, types), np.float32)
-        for rows, padded, contexts in self._batches(histories):
-            asked_CK = torch.from_numpy(np.asarray(items[rows], np.int64))
-            with torch.inference_mode():
-                logits = self.module.action_logits(self._items_ID, padded, contexts, asked_CK)
-            probabilities[rows] = logits.softmax(dim=-1).numpy()
+        for rows, judged in self._judged(histories, items):
+            probabilities[rows] = judged.logits.softmax(dim=-1).numpy()
         return probabilities
 
     @property
     def value_names(self) -> tuple[str | None, ...]:
         """What the value of each event type is called, (A,); None of a type without one."""
-        return (None,) * self.module.action.out.out_features
+        head = self.module.action.values
+        if head is None:
+            return (None,) * self.module.action.out.out_features
+        groups = head.group_A.tolist()
+        return tuple(None if group < 0 else head.values[group].name for group in groups)
 
     def expected_values(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
         """Return the value expected of each event type, should it happen, (B, K, A).
@@ -114,7 +117,25 @@ class TransformerScorer:
         Returns:
             (B, K, A) in the unit of the events' values; NaN where an event type has none.
         """
-        return np.full((*items.shape, len(self.value_names)), np.nan, np.float32)
+        expected = np.full((*items.shape, len(self.value_names)), np.nan, np.float32)
+        head = self.module.action.values
+        if head is None:
+            return expected
+        for rows, judged in self._judged(histories, items):
+            if judged.values is not None:
+                with torch.inference_mode():
+                    expected[rows] = head.by_event(head.expected(judged.values)).numpy()
+        return expected
+
+    def _judged(
+        self, histories: Histories, items: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], Judged]]:
+        """Yield rows of the histories and what is foretold of their items."""
+        for rows, padded, contexts in self._batches(histories):
+            asked_CK = torch.from_numpy(np.asarray(items[rows], np.int64))
+            with torch.inference_mode():
+                judged = self.module.judged(self._items_ID, padded, contexts, asked_CK)
+            yield rows, judged
 
     def _batches(self, histories: Histories) -> list[tuple[NDArray[np.int64], Padded, Contexts]]:
         """Cut histories to the limit and group those of like length."""

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from recommender.config.model import ModelConfig
 from recommender.model.blocks import Block, RelativeBias, bias_of_blocks
-from recommender.model.heads import ActionHead, Contexts, Pairs, Popularity, Repeats, RequestHead
+from recommender.model.heads import Contexts, Pairs, Popularity, Repeats, RequestHead
 from recommender.model.hstu import GatedBlock
 from recommender.model.inputs import EventInputs, ItemTower, PersonInputs
 from recommender.model.layers import Dropout
 from recommender.model.padded import Padded
+from recommender.model.ranking import ActionHead, Asked, Judged, Packed
 from recommender.model.reads import Reads
 from recommender.model.rotary import Rotary, Rotation
+from recommender.model.target import Questions
 
 AnyBlock = Block | GatedBlock
 BLOCKS: dict[str, type[AnyBlock]] = {"swiglu": Block, "hstu": GatedBlock}
@@ -91,7 +93,16 @@ class UnifiedTransformer(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(config.logit_scale or scale).log())
         self.popularity = Popularity(popularity_IF, known_I)
         self.repeats = Repeats(width, time=config.request_time) if repeats else None
-        self.action = ActionHead(actions, width)
+        self.action = ActionHead(
+            actions,
+            width,
+            config.heads,
+            config.ranking,
+            len(text_IV),
+            popularity_IF.shape[1],
+            config.dropout,
+            time=config.request_time,
+        )
         if config.initial_std is not None:
             for part in (*self.blocks.modules(), *self.request.feed.modules()):
                 if isinstance(part, nn.Linear):
@@ -125,14 +136,18 @@ class UnifiedTransformer(nn.Module):
             items_ID: from `item_vectors`.
             histories: B of them.
         """
+        return self.streams(items_ID, histories)[1]
+
+    def streams(self, items_ID: Tensor, histories: Padded) -> tuple[Tensor, Tensor]:
+        """Return the states before the last block, and those after it, (B, S, D) each."""
         x_BSD, rotation = self.placed(self.inputs(items_ID, histories))
-        x_BSD = self.drop(x_BSD)
+        before_BSD = x_BSD = self.drop(x_BSD)
         bias_BXSS = self.bias(histories.times)
         biases = bias_of_blocks(bias_BXSS, len(self.blocks), self.config.heads)
         for block, bias_BHSS in zip(self.blocks, biases, strict=True):
+            before_BSD = x_BSD
             x_BSD = block(x_BSD, bias_BHSS, rotation)
-        read_BSD: Tensor = x_BSD
-        return read_BSD
+        return before_BSD, x_BSD
 
     def placed(self, x_BQD: Tensor, first: int = 0) -> tuple[Tensor, Rotation | None]:
         """Return the stream with what it is told of absolute places, and how places are turned.
@@ -154,10 +169,16 @@ class UnifiedTransformer(nn.Module):
             histories: B of them.
             contexts: moments within them.
         """
-        states_BSD = self.states(items_ID, histories)
+        return self.read(items_ID, histories, contexts)[0]
+
+    def read(
+        self, items_ID: Tensor, histories: Padded, contexts: Contexts
+    ) -> tuple[Tensor, Tensor]:
+        """Return the queries, (C, D), and what candidates look up: the streams, (B, S, D)."""
+        before_BSD, states_BSD = self.streams(items_ID, histories)
         state_CD = states_BSD[contexts.row, contexts.position]
-        query: Tensor = self.request(state_CD, histories.times, contexts)
-        return query
+        query_CD: Tensor = self.request(state_CD, histories.times, contexts)
+        return query_CD, before_BSD
 
     def scaled(self, query_CD: Tensor) -> Tensor:
         """Return queries whose dot product with an item vector is a logit, (C, D)."""
@@ -182,18 +203,71 @@ class UnifiedTransformer(nn.Module):
             logits_CI[pairs.context, pairs.item] += added_P
         return logits_CI
 
-    def action_logits(
+    def judged(
         self, items_ID: Tensor, histories: Padded, contexts: Contexts, asked_CK: Tensor
-    ) -> Tensor:
-        """Return the logits of the event types for items put in front of the users, (C, K, A).
+    ) -> Judged:
+        """Judge items that are put in front of the users, as of the cut.
 
         Args:
             items_ID: from `item_vectors`.
             histories: B of them.
             contexts: moments within them.
             asked_CK: catalogue rows, K per context.
+
+        Returns:
+            logits of the event types (C, K, A) and, with values, forecasts (C, K, G).
         """
-        query_CD = self.queries(items_ID, histories, contexts)
-        query_CKD = query_CD[:, None, :].expand(-1, asked_CK.shape[1], -1)
-        logits: Tensor = self.action(query_CKD, items_ID[asked_CK])
-        return logits
+        query_CD, before_BSD = self.read(items_ID, histories, contexts)
+        target = self.action.target
+        if target is None:
+            query_CKD = query_CD[:, None, :].expand(-1, asked_CK.shape[1], -1)
+            return self.action.plain(query_CKD, items_ID[asked_CK])
+        row_C = contexts.row
+        own = Padded(histories.items[row_C], histories.actions[row_C], histories.times[row_C])
+        questions = Questions(
+            asked_CK,
+            asked_CK,
+            contexts.position[:, None],
+            contexts.now[:, None],
+            self.popularity.popularity_IF[asked_CK],
+        )
+        keys_BHSK, values_BHSK = target.attention.keys_values(before_BSD)
+        answers = (keys_BHSK[row_C], values_BHSK[row_C])
+        return self.action.targeted(
+            query_CD[:, None, :], items_ID[asked_CK], questions, own, answers
+        )
+
+    def judged_in_training(
+        self,
+        items_ID: Tensor,
+        histories: Padded,
+        contexts: Contexts,
+        read: tuple[Tensor, Tensor],
+        asked: Asked,
+    ) -> Judged:
+        """Judge items at moments within the histories, each as of its own moment.
+
+        Args:
+            items_ID: from `item_vectors`.
+            histories: B of them.
+            contexts: moments within them, C.
+            read: from `read`.
+            asked: M questions.
+
+        Returns:
+            logits of the event types (M, A) and, with values, forecasts (M, G).
+        """
+        query_CD, before_BSD = read
+        target = self.action.target
+        if target is None:
+            return self.action.plain(query_CD[asked.context], items_ID[asked.item])
+        laid = Packed.of(contexts, asked, len(histories))
+        answers = target.attention.keys_values(before_BSD)
+        judged = self.action.targeted(
+            query_CD[laid.context],
+            items_ID[laid.questions.item],
+            laid.questions,
+            histories,
+            answers,
+        )
+        return laid.unpacked(judged)

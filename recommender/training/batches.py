@@ -1,7 +1,7 @@
 """Windows in batches: like lengths together, a budget of tokens, the order fixed by seed and epoch.
 
 Shape letters: B windows of a batch, T events in the longest of them, C contexts, N item targets,
-M action targets.
+M action targets, G values.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Batch:
         slice: row of the popularity table of each of them, (K,).
         targets: item targets; their contexts are places in `asked`.
         action_context, action_item, action: action targets, (M,) each; `action` is code - 1.
+        action_slice: row of the popularity table of each of them, (M,).
+        value: what came of them, NaN where nothing did, (M, G).
         tokens: events in the windows, without padding.
     """
 
@@ -68,6 +70,8 @@ class Batch:
     action_context: Tensor
     action_item: Tensor
     action: Tensor
+    action_slice: Tensor
+    value: Tensor
     tokens: int
 
     @classmethod
@@ -103,6 +107,8 @@ class Batch:
             action_context=tensor(action_context),
             action_item=tensor(examples.action_item[action_rows]),
             action=tensor(examples.action[action_rows]) - 1,
+            action_slice=tensor(examples.slice[contexts[action_context]]),
+            value=torch.from_numpy(examples.value[action_rows]),
             tokens=int(lengths.sum()),
         )
 

@@ -7,20 +7,21 @@ most `limit` consecutive events of one user. A longer history is cut into window
 half, and a context belongs to the first window that reaches it, so it reads at least half a window.
 
 Shape letters: E events, W windows, C contexts, N item targets, M action targets, X slices of
-time, I items, F lengths of memory.
+time, I items, F lengths of memory, G values that are foretold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
+from recommender.config.ranking import ValueConfig
 from recommender.errors import TrainingError
-from recommender.features.cases import cases
+from recommender.features.cases import carried, cases
 from recommender.features.sequences import EventLog, Ints
 from recommender.model.people import PeopleCodes
 from recommender.training.popularity import log_popularity
@@ -46,6 +47,8 @@ class Examples:
         action_offsets: action targets of context c, (C + 1,).
         action_item: catalogue rows, (M,) int32.
         action: event-type codes, 1 …, (M,) int8.
+        value: what came of each action target, of every kind that is foretold; NaN where nothing
+            did, (M, G) float32.
         popularity: log popularity of each item at the start of each slice, (X, I, F) float32.
         latest: the same at the cut, (I, F) float32.
         known: whether an item has a history event before the cut, (I,) bool.
@@ -67,6 +70,7 @@ class Examples:
     action_offsets: Ints
     action_item: NDArray[np.int32]
     action: NDArray[np.int8]
+    value: NDArray[np.float32]
     popularity: NDArray[np.float32]
     latest: NDArray[np.float32]
     known: NDArray[np.bool_]
@@ -88,6 +92,7 @@ class Examples:
         latest_window: bool = False,
         people: PeopleCodes | None = None,
         demand: Callable[[Ints], NDArray[np.float32]] | None = None,
+        values: Sequence[ValueConfig] = (),
     ) -> Examples:
         """Make the examples of everything before a cut.
 
@@ -102,6 +107,7 @@ class Examples:
             latest_window: whether only the latest window of each history is learned from.
             people: what is read of whoever it is.
             demand: further features beside popularity, as of moments (X,): (X, I, further F).
+            values: that are foretold.
 
         Raises:
             TrainingError: before the cut there is no history, or nothing to recommend.
@@ -150,6 +156,7 @@ class Examples:
         judged = cases(past, items, int(past.times.min()), cut)
         case_context = context_E[judged.shown]
         by_context = np.argsort(case_context, kind="stable")
+        kinds = [[actions.code(event) for event in value.events] for value in values]
         return cls(
             history=history,
             window_start=start_W,
@@ -164,6 +171,7 @@ class Examples:
             action_offsets=np.searchsorted(case_context[by_context], contexts),
             action_item=past.items[judged.rows][by_context],
             action=judged.reached[by_context].astype(np.int8),
+            value=carried(past, items, judged, kinds, cut)[by_context],
             popularity=popularity[:-1] if slices > 1 else popularity[-1:],
             latest=popularity[-1],
             known=known_I,

@@ -145,21 +145,20 @@ def _step(
     fault = None
     for place, batch in enumerate(taken.mine):
         with team.gathering(losses, last=place == taken.own - 1):
-            item_loss, action_loss = losses(batch)
-            loss = (item_loss + config.action_weight * action_loss) / (taken.of / team.size)
+            lost = losses(batch)
+            loss = lost.total / (taken.of / team.size)
             (loss * taken.weight).backward()  # type: ignore[no-untyped-call]
-        item_sum += item_loss.item() * taken.weight
-        action_sum += action_loss.item() * taken.weight
+        item_sum += lost.item.item() * taken.weight
+        action_sum += lost.action.item() * taken.weight
         events += round(batch.tokens * taken.weight)
         last = place == taken.own - 1
         norm = 0.0
         if last:
             norm = clip(run.module.parameters(), config.clip)
         if fault is None and not (math.isfinite(loss.item()) and math.isfinite(norm)):
-            whole = item_loss.item() + config.action_weight * action_loss.item()
             fault = TrainingError(
-                f"{phase.name}: the loss is {whole:.4g} (next item "
-                f"{item_loss.item():.4g}, next action {action_loss.item():.4g}), or the gradient "
+                f"{phase.name}: the loss is {lost.total.item():.4g} (next item "
+                f"{lost.item.item():.4g}, next action {lost.action.item():.4g}), or the gradient "
                 f"is not finite, at step {at.step + 1}, epoch {at.epoch + 1}, batch "
                 f"{at.batch + place + 1} of {len(plan)} (fingerprint {_fingerprint(batch)}, "
                 f"{batch.tokens} events)",

@@ -1,4 +1,4 @@
-"""The joint loss of one batch: the next item over all known items, and the next action.
+"""The joint loss of one batch: the next item over all known items, the next action, its value.
 
 Shape letters: C contexts, K contexts with item targets, N known items, I items, D width, M action
 targets, P (context, item) pairs, X slices of time, F popularity features, S items that stand for
@@ -7,6 +7,7 @@ the catalogue, R items that a step reads.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 from recommender.config.training import TrainingConfig
 from recommender.features.sequences import Ints
 from recommender.model.heads import Contexts, Pairs
+from recommender.model.ranking import Asked
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch, among, with_empty
 from recommender.training.examples import Examples
 from recommender.training.generalised_bce import generalised_bce
 from recommender.training.losses import Adjustments, catalogue_cross_entropy
 from recommender.training.negatives import Negatives
+from recommender.training.popularity import SMOOTHING
+from recommender.training.tasks import Lost, weighed
 
 _LOGITS_AT_ONCE = 2**20
 
@@ -61,6 +65,7 @@ class Objective:
         self.config = config
         self.exclude_seen = examples.exclude_seen and not config.seen_in_softmax
         self.known_N = torch.from_numpy(np.flatnonzero(examples.known))
+        self.known_I = torch.from_numpy(examples.known)
         self.all_known = bool(examples.known.all())
         self.column_I = torch.zeros(len(examples.known), dtype=torch.int64)
         self.column_I[self.known_N] = torch.arange(len(self.known_N))
@@ -78,8 +83,8 @@ class Objective:
                 torch.from_numpy(counts_I[examples.known]), config.negatives, config.popular_share
             )
 
-    def __call__(self, module: UnifiedTransformer, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean next-item and next-action cross-entropy, nats."""
+    def __call__(self, module: UnifiedTransformer, batch: Batch) -> Lost:
+        """Return the losses of the tasks, and what is made small."""
         if self.config.empty_share:
             batch = with_empty(batch, torch.rand(len(batch.asked)) < self.config.empty_share)
         drawn = self._drawn(batch)
@@ -87,12 +92,33 @@ class Objective:
         items_RD = module.item_vectors(rows_R)
         if rows_R is not None:
             batch = among(batch, rows_R)
-        query_CD = module.queries(items_RD, batch.histories, batch.contexts)
-        item_loss = self._item_loss(module, batch, items_RD, query_CD, drawn)
-        if not self.config.action_weight:
-            return item_loss, torch.zeros(())
-        logits_MA = module.action(query_CD[batch.action_context], items_RD[batch.action_item])
-        return item_loss, nn.functional.cross_entropy(logits_MA, batch.action)
+        read = module.read(items_RD, batch.histories, batch.contexts)
+        item_loss = self._item_loss(module, batch, items_RD, read[0], drawn)
+        action_loss = value_loss = torch.zeros(())
+        values = module.action.values
+        weights = (1.0, self.config.action_weight, self.config.value_weight if values else 0.0)
+        if len(batch.action) and any(weights[1:]):
+            row_M = batch.action_item if rows_R is None else rows_R[batch.action_item]
+            asked = Asked(
+                batch.action_context, batch.action_item, row_M, self._popularity(batch, row_M)
+            )
+            judged = module.judged_in_training(
+                items_RD, batch.histories, batch.contexts, read, asked
+            )
+            action_loss = nn.functional.cross_entropy(judged.logits, batch.action)
+            if values is not None and judged.values is not None:
+                value_loss = values.losses(judged.values, batch.value).sum()
+        losses = (item_loss, action_loss, value_loss)
+        return Lost(*losses, weighed(losses, weights, module.action.log_variance_K))
+
+    def _popularity(self, batch: Batch, row_M: Tensor) -> Tensor:
+        """Return the log popularity of the action targets as of their contexts, (M, F)."""
+        column_M = self.column_I[row_M]
+        return torch.where(
+            self.known_I[row_M, None],
+            self.popularity_XNF[batch.action_slice, column_M],
+            math.log(SMOOTHING),
+        )
 
     def _drawn(self, batch: Batch) -> _Drawn | None:
         """Draw what stands for the catalogue; None where nothing does."""

@@ -320,6 +320,7 @@ def _examples(
         latest_window=config.training.windows == "latest",
         people=people,
         demand=demand,
+        values=config.model.ranking.values,
     )
 
 
@@ -339,7 +340,7 @@ def fresh_module(
     surfaces = len(config.actions.surfaces) if model.surface else 0
     buckets = id_buckets(dataset.catalogue.ids, model.id_buckets) if model.id_buckets else None
     torch.manual_seed(config.seed)
-    return UnifiedTransformer(
+    module = UnifiedTransformer(
         model,
         len(config.actions.types),
         torch.from_numpy(read_IV),
@@ -349,6 +350,9 @@ def fresh_module(
         reads=Reads(surfaces, people or PeopleCodes(), attributes, vectors),
         buckets_I2=None if buckets is None else torch.from_numpy(buckets),
     )
+    if module.action.values is not None:
+        module.action.values.measure(config.actions.types, torch.from_numpy(examples.value))
+    return module
 
 
 class _Here:

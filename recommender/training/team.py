@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from torch import Tensor
-
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch
+from recommender.training.tasks import Lost
 
-Losses = Callable[[Batch], tuple[Tensor, Tensor]]
+Losses = Callable[[Batch], Lost]
 """The losses of a batch."""
-LossesOf = Callable[[UnifiedTransformer, Batch], tuple[Tensor, Tensor]]
+LossesOf = Callable[[UnifiedTransformer, Batch], Lost]
 """The losses of a module on a batch."""
 
 

@@ -25,6 +25,7 @@ from recommender.errors import TrainingError
 from recommender.features.sequences import Ints
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch
+from recommender.training.tasks import Lost
 from recommender.training.team import Losses, LossesOf
 
 
@@ -146,7 +147,7 @@ class _Together(nn.Module):
         self.module = module
         self._objective = objective
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch) -> Lost:
         return self._objective(self.module, batch)
 
 
