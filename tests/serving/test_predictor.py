@@ -124,10 +124,10 @@ def test_a_signed_model_that_reads_other_features_is_refused(shop: Shop, tmp_pat
     from recommender.registry.signing import sign
 
     folder = tmp_path / "model"
-    replace(model(shop.config), feature_service="unified_v2").save(folder)
+    replace(model(shop.config), feature_service="unified_v9").save(folder)
     (folder / "model.sig").write_bytes(sign(folder, shop.config.paths.keys))
     broken = predictor(shop, folder, version=None)
-    with pytest.raises(ArtifactError, match="'unified_v2', and this server reads 'unified_v1'"):
+    with pytest.raises(ArtifactError, match="'unified_v9', and this server reads 'unified_v1'"):
         broken.load()
     assert broken.ready is False
 
