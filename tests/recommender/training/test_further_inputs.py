@@ -10,7 +10,10 @@ import pytest
 from tiny_world import ACTIONS
 
 from recommender.errors import ConfigError
+from recommender.evaluation.freeze import freeze
+from recommender.evaluation.frozen import EvaluationSet
 from recommender.feature_services import UNIFIED_V2
+from recommender.features.dataset import Dataset
 from recommender.training.demand import FEATURES, log_demand
 from recommender.training.popularity import SMOOTHING
 from recommender.training.run import train, train_once
@@ -79,3 +82,31 @@ def test_what_the_data_set_does_not_hold_is_asked_for_in_vain(world, settings):
         train_once(world, None, reading(config, surface=True), "test")
     with pytest.raises(ConfigError, match="names town, which the data set lacks"):
         train_once(told(world), None, reading(config, user_attributes=("sex", "town")), "test")
+
+
+def test_the_data_set_and_the_frozen_set_keep_where_things_happened_and_forget_whose_it_was(
+    world, tmp_path
+):
+    known = told(world)
+    known.write(tmp_path / "dataset")
+    again = Dataset.read(tmp_path / "dataset")
+    np.testing.assert_array_equal(again.log.surfaces, known.log.surfaces)
+    assert again.attributes is not None
+    assert again.attributes.equals(known.attributes)
+    frozen = freeze(known, ACTIONS, 10, 3)
+    frozen.save(tmp_path / "frozen")
+    loaded = EvaluationSet.load(tmp_path / "frozen")
+    assert loaded.version == frozen.version
+    rows = np.arange(len(frozen))
+    asked, kept = frozen.histories(rows), loaded.histories(rows)
+    np.testing.assert_array_equal(kept.surface, asked.surface)
+    np.testing.assert_array_equal(kept.surfaces, asked.surfaces)
+    # Each was asked for where the log says that the person was at that moment.
+    history = known.log.of_types(ACTIONS.histories, ACTIONS)
+    users = np.array([history.users.index(frozen.log.users[user]) for user in frozen.users])
+    whole = history.asked(users, frozen.times, 10)
+    np.testing.assert_array_equal(asked.surface, whole.surface)
+    np.testing.assert_array_equal(asked.surfaces, whole.surfaces)
+    plain = freeze(world, ACTIONS, 10, 3)
+    assert plain.histories(rows).surface is None
+    assert plain.version != frozen.version
