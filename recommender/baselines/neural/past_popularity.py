@@ -38,7 +38,9 @@ class PastPopularity:
         log = dataset.log.of_types(config.actions.successes, config.actions).before(cut)
         slices = config.training.popularity_slices
         ordered = np.sort(log.times)
-        moments = np.unique(ordered[(np.arange(slices) * len(ordered)) // slices])
+        moments = np.array([cut])
+        if len(ordered):
+            moments = np.unique(ordered[(np.arange(slices) * len(ordered)) // slices])
         size = len(dataset.catalogue)
         counted = log_popularity(log, np.append(moments, cut), size, MEMORIES)
         return cls(moments, counted[:-1], counted[-1])
