@@ -107,10 +107,27 @@ class TrainingConfig(Section):
     checkpoint_every_steps: int = Field(200, ge=1)
     """Steps between checkpoints (one is also written after every epoch)."""
 
-    precision: Literal["fast", "float32"] = "float32"
+    precision: Literal["fast", "float32", "bf16"] = "float32"
     """Of matrix products. `fast` lets oneDNN do them: twice as fast in batches of thousands of
     tokens, slower in small ones, whose ever new shapes cost it more than they take; factors are
-    rounded to bfloat16 where there are units for that. `float32`: rounded nowhere."""
+    rounded to bfloat16 where there are units for that, and to TF32 on a GPU. `bf16`: those of the
+    body are in bfloat16, the loss and the weights in float32, for a GPU (300 times slower on most
+    processors). `float32`: rounded nowhere."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training computes; `auto`: on the GPU where torch finds one."""
+
+    packed: Literal["auto", "on", "off"] = "auto"
+    """Whether histories are read end to end instead of padded. `auto`: on a GPU, unless the block
+    is `hstu`. Without it, like lengths are batched together, and little is padded."""
+
+    compile: bool = False
+    """Whether the blocks are compiled by `torch.compile`: half a minute before the first step, for
+    fewer and larger kernels on a GPU."""
+
+    deterministic: bool = True
+    """Whether every operation repeats to the byte. On a GPU that costs speed, and the gradients of
+    packed attention's biases are not repeatable at all: there, switch it off."""
 
     threads: int = Field(1, ge=1)
     """CPU threads; part of what makes a run repeatable to the byte. A second one gains little at

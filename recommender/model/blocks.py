@@ -7,6 +7,7 @@ feed-forward part, Q states that ask.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,13 @@ class RelativeBias(nn.Module):
         return bias_HBSS.transpose(0, 1).masked_fill(distances_SS < 0, float("-inf"))
 
 
+class Attending(Protocol):
+    """Another way to attend, which knows what is added to the logits and who sees whom."""
+
+    def attended(self, q_1HNK: Tensor, k_1HNK: Tensor, v_1HNK: Tensor) -> Tensor:
+        """Return what attention reads, of the shape of the queries."""
+
+
 def bias_of_blocks(bias_BXQS: Tensor, blocks: int, heads: int) -> Sequence[Tensor]:
     """Return the bias of each block: the same one, or its own heads of it.
 
@@ -100,12 +108,14 @@ class Block(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.feed = FeedForward(width, dropout)
 
-    def forward(self, x_BSD: Tensor, bias_BHSS: Tensor, rotation: Rotation | None = None) -> Tensor:
+    def forward(
+        self, x_BSD: Tensor, bias: Tensor | Attending, rotation: Rotation | None = None
+    ) -> Tensor:
         """Return the stream after this block, (B, S, D).
 
         Args:
             x_BSD: the stream before it.
-            bias_BHSS: added to attention's logits; B and H may be 1.
+            bias: added to attention's logits, (B or 1, H or 1, S, S); or how to attend.
             rotation: of queries and keys by their places, if they are turned.
         """
         batch, states, width = x_BSD.shape
@@ -113,11 +123,13 @@ class Block(nn.Module):
         q_BHSK, k_BHSK, v_BHSK = qkv_BS3HK.permute(2, 0, 3, 1, 4)
         if rotation is not None:
             q_BHSK, k_BHSK = rotated(q_BHSK, rotation), rotated(k_BHSK, rotation)
-        if self.training and not x_BSD.is_cuda:
-            mixed_BHSK = attended(q_BHSK, k_BHSK, v_BHSK, bias_BHSS)
+        if not isinstance(bias, Tensor):
+            mixed_BHSK = bias.attended(q_BHSK, k_BHSK, v_BHSK)
+        elif self.training and not x_BSD.is_cuda:
+            mixed_BHSK = attended(q_BHSK, k_BHSK, v_BHSK, bias)
         else:
             mixed_BHSK = nn.functional.scaled_dot_product_attention(
-                q_BHSK, k_BHSK, v_BHSK, bias_BHSS
+                q_BHSK, k_BHSK, v_BHSK, bias.to(q_BHSK.dtype)
             )
         mixed_BSD = mixed_BHSK.transpose(1, 2).reshape(batch, states, width)
         x_BSD = x_BSD + self.drop(self.out(mixed_BSD))
@@ -213,7 +225,7 @@ class FeedForward(nn.Module):
     def forward(self, x_XD: Tensor) -> Tensor:
         """Return the stream after this part; any leading shape."""
         normed_XD = self.norm(x_XD)
-        if self.training:
+        if self.training and not x_XD.is_cuda:
             # Two products leave two whole tensors; the halves of one are strided, and slow.
             gate_FD, value_FD = self.up.weight.chunk(2)
             linear = nn.functional.linear

@@ -38,6 +38,8 @@ class Dropout(nn.Module):
         """Return `x`, in training with entries dropped; any shape."""
         if not self.training or not self._below:
             return x
+        if x.is_cuda:
+            return nn.functional.dropout(x, self._below / _BYTES)
         words = torch.empty(-(-x.numel() // _EVEN), dtype=torch.int64, device=x.device).random_()
         drawn = words.view(torch.uint8).view(-1, _WORD)[:, :_EVEN].reshape(-1)[: x.numel()]
         kept = (drawn >= self._below).view(x.shape).to(x.dtype)
@@ -57,7 +59,7 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` with rows of mean square 1, times the learned weight, (..., D)."""
         normed: Tensor
-        if not (self.training and torch.is_grad_enabled()):
+        if x.is_cuda or not (self.training and torch.is_grad_enabled()):
             normed = super().forward(x)
             return normed
         normed = _RMSNorm.apply(x, self.weight)  # type: ignore[no-untyped-call]

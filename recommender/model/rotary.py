@@ -67,7 +67,6 @@ class Rotary(nn.Module):
 def rotated(x_BHQK: Tensor, rotation: Rotation) -> Tensor:
     """Return queries or keys turned: entries k and k + K / 2 are a pair, (B, H, Q, K)."""
     one, other = x_BHQK.chunk(2, dim=-1)
-    return torch.cat(
-        [one * rotation.cos - other * rotation.sin, other * rotation.cos + one * rotation.sin],
-        dim=-1,
-    )
+    cos, sin = rotation.cos, rotation.sin
+    turned = torch.cat([one * cos - other * sin, other * cos + one * sin], dim=-1)
+    return turned.to(x_BHQK.dtype)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recommender.config.model import ModelConfig
 from recommender.features.sequences import Catalogue, Histories
 from recommender.model.heads import Contexts
+from recommender.model.moving import moved
 from recommender.model.padded import Padded, tensor
 from recommender.model.ranking import Judged
 from recommender.model.reads import Reads
@@ -79,7 +80,7 @@ class TransformerScorer:
                 logits = self.module.catalogue_logits(
                     self._items_ID, self._base_I, padded, contexts
                 )
-            scores_BI[rows] = logits.numpy()
+            scores_BI[rows] = logits.cpu().numpy()
         return scores_BI
 
     def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
@@ -95,7 +96,7 @@ class TransformerScorer:
         types = self.module.action.out.out_features
         probabilities = np.empty((*items.shape, types), np.float32)
         for rows, judged in self._judged(histories, items):
-            probabilities[rows] = judged.logits.softmax(dim=-1).numpy()
+            probabilities[rows] = judged.logits.softmax(dim=-1).cpu().numpy()
         return probabilities
 
     @property
@@ -124,7 +125,7 @@ class TransformerScorer:
         for rows, judged in self._judged(histories, items):
             if judged.values is not None:
                 with torch.inference_mode():
-                    expected[rows] = head.by_event(head.expected(judged.values)).numpy()
+                    expected[rows] = head.by_event(head.expected(judged.values)).cpu().numpy()
         return expected
 
     def _judged(
@@ -132,7 +133,7 @@ class TransformerScorer:
     ) -> Iterator[tuple[NDArray[np.int64], Judged]]:
         """Yield rows of the histories and what is foretold of their items."""
         for rows, padded, contexts in self._batches(histories):
-            asked_CK = torch.from_numpy(np.asarray(items[rows], np.int64))
+            asked_CK = torch.from_numpy(np.asarray(items[rows], np.int64)).to(padded.items.device)
             with torch.inference_mode():
                 judged = self.module.judged(self._items_ID, padded, contexts, asked_CK)
             yield rows, judged
@@ -152,7 +153,11 @@ class TransformerScorer:
             ):
                 stop += 1
             rows = order[start:stop]
-            batches.append((rows, *_asked(histories, rows, lengths[rows], self.module.reads)))
+            asked = _asked(histories, rows, lengths[rows], self.module.reads)
+            if self._items_ID.is_cuda:
+                device = self._items_ID.device
+                asked = moved(asked[0], device), moved(asked[1], device)
+            batches.append((rows, *asked))
             start = stop
         return batches
 
@@ -168,7 +173,7 @@ class TransformerScorer:
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return every parameter and buffer by its name in the module."""
         state = self.module.state_dict()
-        return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in state.items()}
+        return {name: np.ascontiguousarray(tensor.cpu().numpy()) for name, tensor in state.items()}
 
     @classmethod
     def restore(

@@ -45,6 +45,10 @@ class UnifiedTransformer(nn.Module):
         popularity_IF: log popularity as of the cut, see `Popularity`.
         reads: what is read beside ids, actions and times.
         buckets_I2: rows of the id table of each item, where `config.id_buckets` hashes ids.
+
+    Attributes:
+        packed: whether the blocks read histories end to end instead of padded
+            (`recommender.model.packed`); softmax attention only.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class UnifiedTransformer(nn.Module):
         super().__init__()
         width = config.width
         self.config = config
+        self.packed = False
         self.reads = reads or Reads()
         self.tower = ItemTower(
             text_IV, known_I, width, config.id_dropout, buckets_I2, config.id_buckets
@@ -142,12 +147,26 @@ class UnifiedTransformer(nn.Module):
         """Return the states before the last block, and those after it, (B, S, D) each."""
         x_BSD, rotation = self.placed(self.inputs(items_ID, histories))
         before_BSD = x_BSD = self.drop(x_BSD)
+        if self.packed:
+            return self._packed_streams(x_BSD, histories)
         bias_BXSS = self.bias(histories.times)
         biases = bias_of_blocks(bias_BXSS, len(self.blocks), self.config.heads)
         for block, bias_BHSS in zip(self.blocks, biases, strict=True):
             before_BSD = x_BSD
             x_BSD = block(x_BSD, bias_BHSS, rotation)
         return before_BSD, x_BSD
+
+    def _packed_streams(self, x_BSD: Tensor, histories: Padded) -> tuple[Tensor, Tensor]:
+        from recommender.model.packed import PackedBias, Packing
+
+        packing = Packing.of(histories.actions > 0, histories.times)
+        rotation = None if self.rotary is None else self.rotary.at(packing.place_N)
+        biases = PackedBias.of_blocks(packing, self.bias, len(self.blocks), self.config.heads)
+        before_1ND = x_1ND = packing.packed(x_BSD)
+        for block, bias in zip(self.blocks, biases, strict=True):
+            before_1ND = x_1ND
+            x_1ND = block(x_1ND, bias, rotation)
+        return packing.padded(before_1ND), packing.padded(x_1ND)
 
     def placed(self, x_BQD: Tensor, first: int = 0) -> tuple[Tensor, Rotation | None]:
         """Return the stream with what it is told of absolute places, and how places are turned.

@@ -139,7 +139,8 @@ def with_empty(batch: Batch, chosen_K: Tensor) -> Batch:
     again = batch.asked[chosen]
     contexts, targets = batch.contexts, batch.targets
     place_K = torch.full_like(batch.asked, -1)
-    place_K[chosen] = torch.arange(len(chosen)) + len(batch.asked)
+    count_K = torch.arange(len(chosen), device=chosen.device)
+    place_K[chosen] = count_K + len(batch.asked)
     context_N = place_K[targets.context]
     copied = context_N >= 0
     return replace(
@@ -152,7 +153,7 @@ def with_empty(batch: Batch, chosen_K: Tensor) -> Batch:
             if contexts.surface is None
             else torch.cat([contexts.surface, contexts.surface[again]]),
         ),
-        asked=torch.cat([batch.asked, torch.arange(len(again)) + len(contexts)]),
+        asked=torch.cat([batch.asked, count_K + len(contexts)]),
         slice=torch.cat([batch.slice, batch.slice[chosen]]),
         targets=Targets(
             torch.cat([targets.context, context_N[copied]]),

@@ -86,5 +86,9 @@ def write_events(folder: Path, trained: Sequence[Trained]) -> None:
                         if epoch.seconds > 0:
                             rate = epoch.events / epoch.seconds
                             writer.add_scalar("speed/events_per_second", rate, epoch.epoch)
+                        if epoch.utilisation is not None:
+                            writer.add_scalar("speed/mfu", epoch.utilisation, epoch.epoch)
+                        if epoch.memory_mb is not None:
+                            writer.add_scalar("memory/most_mb", epoch.memory_mb, epoch.epoch)
                         if epoch.ndcg is not None:
                             writer.add_scalar("validation/ndcg@10", epoch.ndcg, epoch.epoch)

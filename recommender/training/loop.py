@@ -19,11 +19,13 @@ import torch
 from recommender.config.training import TrainingConfig
 from recommender.errors import TrainingError
 from recommender.features.sequences import Catalogue
+from recommender.model.moving import moved
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.progress import Progress
 from recommender.training.batches import Batch
 from recommender.training.checkpoint import Checkpoints
+from recommender.training.device import Machine, device_of, most_memory, packs, rounded
 from recommender.training.feed import Feed, Plan, WholeFeed
 from recommender.training.objective import Objective
 from recommender.training.rows import clip
@@ -38,6 +40,7 @@ from recommender.training.state import (
     save,
 )
 from recommender.training.team import Alone, Losses, Team
+from recommender.training.work import model_flops
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +80,21 @@ def fit(
         TrainingError: a loss or gradient is not finite, after `config.recoveries` attempts.
     """
     torch.manual_seed(phase.seed)
+    team = team or Alone()
+    device = team.device or device_of(config)
+    module.to(device)
+    module.packed = packs(config, module, device)
     # Gradients that processes exchange are whole tables.
-    module.sparse_rows(config.loss != "full" and (team is None or isinstance(team, Alone)))
+    module.sparse_rows(config.loss != "full" and isinstance(team, Alone))
     run = Run(module, optimizer_of(module, config), curve=list(phase.before))
     fresh = {name: value.clone() for name, value in module.state_dict().items()}
     resume(run, phase, checkpoints)
-    team = team or Alone()
-    losses = team.losses(module, objective or Objective(phase.examples, config))
+    objective = (objective or Objective(phase.examples, config)).to(device)
+    losses = team.losses(module, objective)
+    machine = Machine(device, config.precision, config.threads, objective.softmax, team.size)
+    if config.compile:
+        for block in module.blocks:
+            block.compile()
     feed = feed or WholeFeed(phase.examples, config.tokens_per_batch, phase.seed, config.accumulate)
     plan = feed.epoch(run.position.epoch)
     progress = Progress(label, phase.epochs * plan.steps)
@@ -92,7 +103,7 @@ def fit(
         epoch = run.position.epoch
         plan = feed.epoch(epoch)
         while run.position.batch < len(plan):
-            fault = _step(run, phase, config, losses, plan, team)
+            fault = _step(run, phase, config, losses, plan, team, machine)
             if fault is not None:
                 if run.position.halvings >= config.recoveries:
                     raise fault
@@ -113,11 +124,15 @@ def fit(
                 on_step(step)
         if run.position.epoch != epoch or run.position.batch < len(plan):
             continue
-        _end_epoch(run, phase, config, catalogue)
+        _end_epoch(run, phase, config, catalogue, machine)
         if on_epoch is not None:
             on_epoch(run.curve[-1])
         save(run, phase, checkpoints)
     module.load_state_dict(run.best or run.kept())
+    module.packed = False
+    module.to("cpu")
+    for block in module.blocks:
+        block._compiled_call_impl = None
     if progress.total and progress.done < progress.total:
         progress.advance(progress.total - progress.done, _note(run))
     return run.position.best_epoch or run.position.epoch, run.curve
@@ -129,7 +144,13 @@ def _finished(position: Position, phase: Phase, config: TrainingConfig) -> bool:
 
 
 def _step(
-    run: Run, phase: Phase, config: TrainingConfig, losses: Losses, plan: Plan, team: Team
+    run: Run,
+    phase: Phase,
+    config: TrainingConfig,
+    losses: Losses,
+    plan: Plan,
+    team: Team,
+    machine: Machine,
 ) -> TrainingError | None:
     """Take one step of the optimiser; return what forbids it, if anything does."""
     started = time.perf_counter()
@@ -141,11 +162,14 @@ def _step(
     run.module.train()
     run.optimizer.zero_grad()
     taken = plan.step(at.batch)
-    item_sum, action_sum, events = 0.0, 0.0, 0
+    item_sum, action_sum, events, flops = 0.0, 0.0, 0, 0.0
     fault = None
-    for place, batch in enumerate(taken.mine):
+    for place, on_cpu in enumerate(taken.mine):
+        flops += model_flops(run.module, on_cpu, machine.softmax) * taken.weight
+        batch = moved(on_cpu, machine.device)
         with team.gathering(losses, last=place == taken.own - 1):
-            lost = losses(batch)
+            with rounded(config.precision, machine.device):
+                lost = losses(batch)
             loss = lost.total / (taken.of / team.size)
             (loss * taken.weight).backward()  # type: ignore[no-untyped-call]
         item_sum += lost.item.item() * taken.weight
@@ -160,14 +184,14 @@ def _step(
                 f"{phase.name}: the loss is {lost.total.item():.4g} (next item "
                 f"{lost.item.item():.4g}, next action {lost.action.item():.4g}), or the gradient "
                 f"is not finite, at step {at.step + 1}, epoch {at.epoch + 1}, batch "
-                f"{at.batch + place + 1} of {len(plan)} (fingerprint {_fingerprint(batch)}, "
+                f"{at.batch + place + 1} of {len(plan)} (fingerprint {_fingerprint(on_cpu)}, "
                 f"{batch.tokens} events)",
                 f"lower training.learning_rate (it is {config.learning_rate:g}) or training.clip "
                 "and run again; with other settings, training starts anew",
             )
     # Who shares a step takes it together or not at all: what isn't finite here is seen by all.
-    item_sum, action_sum, told, faults = team.summed(
-        [item_sum, action_sum, events, float(fault is not None)]
+    item_sum, action_sum, told, flops, faults = team.summed(
+        [item_sum, action_sum, events, flops, float(fault is not None)]
     )
     if faults:
         return fault or TrainingError(
@@ -185,11 +209,14 @@ def _step(
         action_sum=at.action_sum + action_sum,
         seconds=at.seconds + time.perf_counter() - started,
         events=at.events + round(told),
+        flops=at.flops + flops,
     )
     return None
 
 
-def _end_epoch(run: Run, phase: Phase, config: TrainingConfig, catalogue: Catalogue) -> None:
+def _end_epoch(
+    run: Run, phase: Phase, config: TrainingConfig, catalogue: Catalogue, machine: Machine
+) -> None:
     """Validate, and remember the latest epoch that is as good as the best."""
     at = run.position
     ndcg = None
@@ -209,6 +236,9 @@ def _end_epoch(run: Run, phase: Phase, config: TrainingConfig, catalogue: Catalo
             run.optimizer.param_groups[0]["lr"],
             at.seconds,
             at.events,
+            at.flops,
+            machine.utilisation(at.flops, at.seconds),
+            most_memory(machine.device),
         )
     )
     following = Position(

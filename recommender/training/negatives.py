@@ -9,6 +9,8 @@ Shape letters: N known items, S items of the set.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -40,13 +42,13 @@ class Negatives:
         Returns:
             columns, ascending and distinct, (S,) int64, and log P(in), (S,).
         """
-        items = len(self.share_N)
-        even = torch.randint(items, (self.even,))
-        dice = torch.rand(self.popular, dtype=torch.float64) * self._ends_N[-1]
+        items, device = len(self.share_N), self.share_N.device
+        even = torch.randint(items, (self.even,), device=device)
+        dice = torch.rand(self.popular, dtype=torch.float64, device=device) * self._ends_N[-1]
         popular = torch.searchsorted(self._ends_N, dice).clamp(max=items - 1)
         columns_S = torch.unique(torch.cat([targets, even, popular]))
-        never_S = self.even * torch.log1p(torch.tensor(-1 / items, dtype=torch.float64))
+        never = self.even * math.log1p(-1 / items) if items > 1 else -math.inf
         by_share_S = torch.log1p(-self.share_N[columns_S].clamp(max=1 - 1e-12))
-        never_S = never_S + (self.popular + len(targets)) * by_share_S
+        never_S = never + (self.popular + len(targets)) * by_share_S
         inside_S = (-torch.expm1(never_S)).clamp(min=1e-12)
         return columns_S, inside_S.log().to(torch.float32)

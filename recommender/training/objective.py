@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -83,10 +84,24 @@ class Objective:
                 torch.from_numpy(counts_I[examples.known]), config.negatives, config.popular_share
             )
 
+    @property
+    def softmax(self) -> int:
+        """How many items stand in the softmax of a context, about."""
+        return len(self.known_N) if self.negatives is None else self.config.negatives
+
+    def to(self, device: torch.device) -> Self:
+        """Move its tables to where batches are; return itself."""
+        for tables in (self, self.negatives):
+            for name, value in list(vars(tables).items() if tables is not None else ()):
+                if isinstance(value, Tensor):
+                    setattr(tables, name, value.to(device))
+        return self
+
     def __call__(self, module: UnifiedTransformer, batch: Batch) -> Lost:
         """Return the losses of the tasks, and what is made small."""
         if self.config.empty_share:
-            batch = with_empty(batch, torch.rand(len(batch.asked)) < self.config.empty_share)
+            dice_K = torch.rand(len(batch.asked), device=batch.asked.device)
+            batch = with_empty(batch, dice_K < self.config.empty_share)
         drawn = self._drawn(batch)
         rows_R = None if drawn is None else drawn.read_R
         items_RD = module.item_vectors(rows_R)
@@ -94,7 +109,7 @@ class Objective:
             batch = among(batch, rows_R)
         read = module.read(items_RD, batch.histories, batch.contexts)
         item_loss = self._item_loss(module, batch, items_RD, read[0], drawn)
-        action_loss = value_loss = torch.zeros(())
+        action_loss = value_loss = item_loss.new_zeros(())
         values = module.action.values
         weights = (1.0, self.config.action_weight, self.config.value_weight if values else 0.0)
         if len(batch.action) and any(weights[1:]):
@@ -156,9 +171,8 @@ class Objective:
             items_SD = items_RD[torch.searchsorted(drawn.read_R, rows_S)]
         base_XS = module.popularity(popularity_XSF, rows_S)
         if self.config.loss == "gbce":
-            logits_KS = _adjusted(
-                torch.addmm(base_XS[batch.slice], query_KD, items_SD.T), adjustments
-            )
+            logits_KS = torch.addmm(base_XS[batch.slice], query_KD, items_SD.T).float()
+            logits_KS = _adjusted(logits_KS, adjustments)
             known = len(self.known_N)
             total = generalised_bce(logits_KS, targets, known, self.config.calibration)
         else:
@@ -190,11 +204,11 @@ class Objective:
     ) -> Adjustments:
         """Return what the history of each context does to the logits of its items."""
         if not self.exclude_seen and module.repeats is None:
-            nothing = torch.zeros(0, dtype=torch.int64)
+            nothing = batch.asked[:0]
             return Adjustments(nothing, nothing, query_KD.new_zeros(0))
         pairs = Pairs.of(batch.histories.items, contexts)
         if self.exclude_seen or module.repeats is None:
-            value_P = torch.full((len(pairs.item),), float("-inf"))
+            value_P = query_KD.new_full((len(pairs.item),), float("-inf"))
         else:
             value_P = module.repeats(pairs, contexts, batch.histories.times, query_KD, items_RD)
         item_P = pairs.item if rows_R is None else rows_R[pairs.item]
@@ -219,4 +233,4 @@ def _joined(one: Adjustments, other: Adjustments, items: int) -> Adjustments:
 
 def _adjusted(logits_KS: Tensor, adjustments: Adjustments) -> Tensor:
     cells = (adjustments.context, adjustments.item)
-    return logits_KS.index_put(cells, adjustments.value, accumulate=True)
+    return logits_KS.index_put(cells, adjustments.value.to(logits_KS.dtype), accumulate=True)

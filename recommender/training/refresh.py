@@ -31,10 +31,11 @@ from recommender.split import Fold
 from recommender.training.anchor import Anchor
 from recommender.training.checkpoint import Checkpoints
 from recommender.training.cpu import keep_memory
+from recommender.training.device import deterministic, precision
 from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
 from recommender.training.loop import fit
-from recommender.training.run import Trained, deterministic, examples_before, precision
+from recommender.training.run import Trained, examples_before
 from recommender.training.selection import Mask, selected, with_replay
 from recommender.training.state import Phase
 from recommender.training.warm_start import own_parts, start_from
@@ -121,7 +122,9 @@ def refresh(
     """
     scorer = _goes_on(champion, config)
     keep_memory()
-    with deterministic(config.training.threads), precision(config.training.precision):
+    settings = config.training
+    exactly = deterministic(settings.threads, exact=settings.deterministic)
+    with exactly, precision(settings.precision):
         return _refresh(dataset, fold, champion, scorer, config, label, on_step)
 
 

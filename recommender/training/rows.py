@@ -61,7 +61,7 @@ class RowAdamW(torch.optim.AdamW):
     ) -> None:
         state = self.state[table]
         if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["step"] = torch.zeros((), dtype=torch.float32, device=table.device)
             state["exp_avg"] = torch.zeros_like(table)
             state["exp_avg_sq"] = torch.zeros_like(table)
         state["step"] += 1

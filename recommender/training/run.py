@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,8 +25,9 @@ from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.split import Fold
 from recommender.training.checkpoint import Checkpoints
-from recommender.training.cpu import fast_products, keep_memory
+from recommender.training.cpu import keep_memory
 from recommender.training.demand import log_demand
+from recommender.training.device import deterministic, precision
 from recommender.training.examples import Examples
 from recommender.training.feed import Feed
 from recommender.training.identity import fingerprint
@@ -157,7 +157,9 @@ def train_on(
         TrainingError: too little data, or a loss that is not finite.
     """
     keep_memory()
-    with deterministic(config.training.threads), precision(config.training.precision):
+    settings = config.training
+    exactly = deterministic(settings.threads, exact=settings.deterministic)
+    with exactly, precision(settings.precision):
         return _train(ground, fold, config, label, on_step, on_epoch)
 
 
@@ -189,7 +191,9 @@ def train_once(
     whole = Fold(0, end, end)
     checkpoints = _checkpoints(dataset, whole, config)
     keep_memory()
-    with deterministic(config.training.threads), precision(config.training.precision):
+    settings = config.training
+    exactly = deterministic(settings.threads, exact=settings.deterministic)
+    with exactly, precision(settings.precision):
         start = _Here(dataset, whole, config).start(end)
         phase = Phase("search", start.examples, validation, config.training.epochs, config.seed)
         best_epoch, curve = fit(
@@ -423,33 +427,3 @@ def people_before(log: EventLog, cut: int) -> list[Mapping[str, str] | None]:
 def _checkpoints(dataset: Dataset, fold: Fold, config: Config) -> Checkpoints:
     name = fingerprint(dataset, fold, config)
     return Checkpoints(config.paths.checkpoints / name, name)
-
-
-def precision(name: str) -> AbstractContextManager[None]:
-    """Return how matrix products are to be done, to be entered.
-
-    Args:
-        name: as `config.training.precision`.
-    """
-    return fast_products() if name == "fast" else nullcontext()
-
-
-@contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Make torch repeatable to the byte, with its own random state, and put things back after."""
-    memory: Any = torch.utils.deterministic
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        memory.fill_uninitialized_memory,
-    )
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    memory.fill_uninitialized_memory = False
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-        memory.fill_uninitialized_memory = before[2]

@@ -34,6 +34,9 @@ class Epoch:
         learning_rate: at the end of the epoch.
         seconds: of training, without validation.
         events: in the training windows, without padding.
+        flops: model FLOPs of the epoch, as `recommender.training.work` counts them.
+        utilisation: these by seconds and by what one large matrix product reaches (MFU).
+        memory_mb: most memory taken so far, MiB: of the GPU's, or of the process's.
     """
 
     phase: str
@@ -44,6 +47,9 @@ class Epoch:
     learning_rate: float
     seconds: float
     events: int
+    flops: float = 0.0
+    utilisation: float | None = None
+    memory_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Position:
     action_sum: float = 0.0
     seconds: float = 0.0
     events: int = 0
+    flops: float = 0.0
     best: float = 0.0
     best_epoch: int = 0
     halvings: int = 0
@@ -144,6 +151,9 @@ def save(run: Run, phase: Phase, checkpoints: Checkpoints) -> None:
         StorageError: it can't be written.
     """
     tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
+    device = run.module.log_scale.device
+    if device.type == "cuda":
+        tensors["random_cuda"] = torch.cuda.get_rng_state(device)
     for name, parameter in run.module.named_parameters():
         tensors[f"weights/{name}"] = parameter.detach().clone()
         for moment, value in run.optimizer.state.get(parameter, {}).items():
@@ -174,16 +184,21 @@ def resume(run: Run, phase: Phase, checkpoints: Checkpoints) -> bool:
         if rest:
             parts[kind][rest] = value
     run.module.load_state_dict(state | parts["weights"])
-    run.best, run.mean = parts["best"], parts["mean"]
+    device = run.module.log_scale.device
+    run.best, run.mean = (
+        {name: value.to(device) for name, value in parts[kind].items()} for kind in ("best", "mean")
+    )
     for name, parameter in run.module.named_parameters():
         moments = {
-            moment: parts["optimizer"][f"{name}/{moment}"]
+            moment: parts["optimizer"][f"{name}/{moment}"].to(device)
             for moment in ("step", "exp_avg", "exp_avg_sq")
             if f"{name}/{moment}" in parts["optimizer"]
         }
         if moments:
             run.optimizer.state[parameter] = moments
     torch.set_rng_state(found.tensors["random"])
+    if device.type == "cuda" and "random_cuda" in found.tensors:
+        torch.cuda.set_rng_state(found.tensors["random_cuda"], device)
     return True
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+import torch
+
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch
 from recommender.training.tasks import Lost
@@ -22,6 +24,10 @@ class Team(Protocol):
     @property
     def size(self) -> int:
         """How many they are, this one included."""
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where this one computes; None: wherever the settings say."""
 
     def losses(self, module: UnifiedTransformer, objective: LossesOf) -> Losses:
         """Return the losses of a batch; their gradients are averaged over the processes."""
@@ -42,6 +48,7 @@ class Alone:
     """One process."""
 
     size = 1
+    device: torch.device | None = None
 
     def losses(self, module: UnifiedTransformer, objective: LossesOf) -> Losses:
         """Return the losses of a batch."""

@@ -18,7 +18,7 @@ from recommender.config.neural_rivals import NeuralRivalsConfig
 from recommender.errors import TrainingError
 from recommender.split import Fold
 from recommender.training.cpu import keep_memory
-from recommender.training.run import deterministic
+from recommender.training.device import deterministic
 
 logger = logging.getLogger(__name__)
 

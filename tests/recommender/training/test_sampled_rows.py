@@ -77,8 +77,7 @@ def step_bytes(items: int, config) -> int:
 
     def step():
         optimizer.zero_grad()
-        item, action = objective(module, batch)
-        (item + action).backward()
+        objective(module, batch).total.backward()
         clip(module.parameters(), 1.0)
         optimizer.step()
 
@@ -108,7 +107,7 @@ def test_a_step_changes_the_rows_it_read_and_no_others(tmp_path):
     optimizer = optimizer_of(module, config.training)
     before = module.tower.id_ID.detach().clone()
     batch = Batch.of(examples, plan(examples, 256, 0, 0)[0])
-    Objective(examples, config.training)(module, batch)[0].backward()
+    Objective(examples, config.training)(module, batch).total.backward()
     read = set(module.tower.id_ID.grad.coalesce().indices()[0].tolist())
     optimizer.step()
     changed = set((module.tower.id_ID != before).any(dim=1).nonzero()[:, 0].tolist())
@@ -127,11 +126,11 @@ def test_rows_alone_have_the_gradients_of_the_whole_tables(tmp_path, loss):
         module.sparse_rows(sparse)
         torch.manual_seed(1)
         batch = Batch.of(examples, plan(examples, 256, 0, 0)[0])
-        item, action = Objective(examples, config.training)(module, batch)
-        (item + action).backward()
+        lost = Objective(examples, config.training)(module, batch)
+        lost.total.backward()
         norm = clip(module.parameters(), 0.1)
         found.append(
-            [torch.tensor(norm), item.detach()]
+            [torch.tensor(norm), lost.total.detach()]
             + [one.grad.to_dense() for one in module.parameters() if one.grad is not None]
         )
     for dense, sparse in zip(*found, strict=True):
