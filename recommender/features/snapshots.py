@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -149,8 +150,21 @@ def _item_attributes(items: pa.Table) -> pa.Table:
             "brand": items["brand"],
             "price": items["price"],
             "category_price": category_prices(items),
+            "further": _further(items),
         }
     )
+
+
+def _further(items: pa.Table) -> pa.Array:
+    """Return the further numbers and vectors of items as JSON; null where there are none."""
+    told: list[dict[str, dict[str, Any]]] = [{} for _ in range(items.num_rows)]
+    for name in ("numbers", "vectors"):
+        if name in items.column_names:
+            for row, held in zip(told, items[name].to_pylist(), strict=True):
+                if held:
+                    row[name] = dict(held)
+    texts = [json.dumps(row, sort_keys=True, ensure_ascii=False) if row else None for row in told]
+    return pa.array(texts, pa.string())
 
 
 def _user_profile(users: pa.Table) -> pa.Table:

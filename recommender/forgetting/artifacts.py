@@ -186,4 +186,5 @@ def _without_requests(whole: EvaluationSet, user: str) -> EvaluationSet:
         folds=whole.folds[keep],
         relevant=whole.relevant[ranges(whole.offsets[keep], lengths)],
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        surfaces=None if whole.surfaces is None else whole.surfaces[keep],
     )

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recommender.features.sequences import Catalogue
 from recommender.model.id_buckets import id_buckets
+from recommender.model.reads import vectors_of
 from recommender.model.scorer import TransformerScorer
 from recommender.training.popularity import SMOOTHING
 
@@ -24,6 +26,7 @@ _TEXT, _POPULARITY = "tower.text_IV", "popularity.popularity_IF"
 _UNKNOWN = ("tower.id_ID", "tower.known_I", "popularity.known_I", "popularity.rest_I")
 # Of a ranking head that has such a part.
 _RANKED = "action.target.own_IO"
+_IDS, _BUCKETS = "tower.id_ID", "tower.buckets_I2"
 _FIT = 1e-2
 """Largest error of a whitening that was found again, in units of a component's deviation."""
 
@@ -43,7 +46,7 @@ def part_of(scorer: TransformerScorer, rows_K: NDArray[np.int64]) -> Transformer
         their text; then without both. The twins are there to stand in histories.
     """
     weights = dict(scorer.weights())
-    for name in (_TEXT, _POPULARITY, *_learned(weights)):
+    for name in (_TEXT, _POPULARITY, *_of_items(weights)):
         mine = weights[name][rows_K]
         nothing = np.zeros_like(mine)
         twins = {"tower.known_I": (nothing, mine, nothing), _TEXT: (mine, nothing, nothing)}
@@ -59,21 +62,26 @@ class OtherTextError(ValueError):
 
 
 def extended(scorer: TransformerScorer, ids: Sequence[str], white_NV: Floats) -> TransformerScorer:
-    """Return the scorer with new items, which it knows by their text alone.
+    """Return the scorer with new items, which it knows by what is said of them alone.
 
     Everything about the items so far stays as it is, score for score.
 
     Args:
         scorer: trained.
         ids: of the new items, N.
-        white_NV: their text, whitened as the model's (`whitening_of`); zeros without words.
+        white_NV: their text, whitened as the model's (`whitening_of`); zeros without words; and
+            the other columns that the model reads (`beside_text`).
     """
     weights = dict(scorer.weights())
     count = len(ids)
+    if _BUCKETS in weights:
+        # The rows of the table that they would have learned in, if they had been there.
+        mine = id_buckets(ids, len(weights[_IDS]))
+        weights[_BUCKETS] = np.concatenate([weights[_BUCKETS], mine])
     weights[_TEXT] = np.concatenate([weights[_TEXT], white_NV.astype(np.float32)])
     floor = np.full((count, weights[_POPULARITY].shape[1]), np.log(SMOOTHING), np.float32)
     weights[_POPULARITY] = np.concatenate([weights[_POPULARITY], floor])
-    for name in _learned(weights):
+    for name in set(_of_items(weights)) - {_BUCKETS}:
         nothing = np.zeros((count, *weights[name].shape[1:]), weights[name].dtype)
         weights[name] = np.concatenate([weights[name], nothing])
     # Not of the scorer's own class: an engine may need more than weights.
@@ -94,7 +102,8 @@ def carried(
     Args:
         scorer: trained.
         catalogue: I items, in any order; what it lacks is forgotten.
-        white_IV: their text, whitened as the model's; zeros without words.
+        white_IV: their text, whitened as the model's; zeros without words; and the other columns
+            that the model reads.
         popularity_IF: their log popularity at another moment.
         seen_I: items that may have an id part from here on, which begins as zeros; those that
             have one already keep it.
@@ -102,23 +111,23 @@ def carried(
     index = scorer.catalogue.index
     row_I = np.array([index.get(item, -1) for item in catalogue.ids], np.int64)
     weights = dict(scorer.weights())
-    hashed = "tower.buckets_I2" in weights
-    for name in _learned(weights):
-        if hashed and name == "tower.id_ID":
-            continue  # rows of the table are shared, whoever comes and goes
+    for name in set(_of_items(weights)) - {_BUCKETS}:
         moved = weights[name][np.maximum(row_I, 0)]
         moved[row_I < 0] = 0
         weights[name] = moved
-    if hashed:
-        weights["tower.buckets_I2"] = id_buckets(catalogue.ids, len(weights["tower.id_ID"]))
+    if _BUCKETS in weights:
+        weights[_BUCKETS] = id_buckets(catalogue.ids, len(weights[_IDS]))
     known = np.maximum(weights["tower.known_I"], seen_I).astype(np.float32)
     weights |= {_TEXT: white_IV, _POPULARITY: popularity_IF}
     weights |= {"tower.known_I": known, "popularity.known_I": known}
     return TransformerScorer.restore(scorer.settings(), weights, catalogue)
 
 
-def _learned(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
-    return (*_UNKNOWN, _RANKED) if _RANKED in weights else _UNKNOWN
+def _of_items(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    """Return the names of what the model has a row of for each item, text and popularity aside."""
+    names = (*_UNKNOWN, _RANKED) if _RANKED in weights else _UNKNOWN
+    # Where ids are hashed, the rows of their table are nobody's own.
+    return tuple(_BUCKETS if name == _IDS and _BUCKETS in weights else name for name in names)
 
 
 class Whitening:
@@ -182,4 +191,42 @@ def whitening_of(scorer: TransformerScorer, rows: NDArray[np.int64], text_KW: Fl
         OtherTextError: no affine map leads from these vectors to the model's, so they are of
             another encoder or of other texts.
     """
-    return Whitening.between(text_KW, scorer.weights()[_TEXT][rows])
+    return Whitening.between(text_KW, text_part(scorer)[rows])
+
+
+def text_part(scorer: TransformerScorer) -> Floats:
+    """Return the whitened text of a model's items, without its tower's other columns, (I, V)."""
+    columns_IX = np.asarray(scorer.module.tower.text_IV.numpy(), np.float32)
+    return columns_IX[:, : scorer.module.reads.text_columns(columns_IX.shape[1])]
+
+
+def beside_text(
+    scorer: TransformerScorer, rows_K: NDArray[np.int64], known: pa.Table, items: pa.Table
+) -> Floats:
+    """Return what a model reads of items beside their text, (N, columns).
+
+    Args:
+        scorer: trained.
+        rows_K: of some items of its catalogue, for which further vectors were whitened; all of
+            them, or many more than such a vector is wide.
+        known: those items, in canonical columns; read only where there are further vectors.
+        items: N of any, in canonical columns.
+
+    Raises:
+        OtherTextError: no affine map leads from these further vectors to the model's.
+    """
+    reads = scorer.module.reads
+    columns_IX = scorer.module.tower.text_IV.numpy()
+    parts = [np.zeros((items.num_rows, 0), np.float32)]
+    if reads.items is not None:
+        parts.append(reads.items.columns(items))
+    start = columns_IX.shape[1] - sum(reads.vectors.values())
+    for name, width in reads.vectors.items():
+        white_KV = columns_IX[rows_K, start : start + width]
+        start += width
+        raw_NW = vectors_of(items, name)
+        if np.any(raw_NW) and np.any(white_KV):
+            parts.append(Whitening.between(vectors_of(known, name), white_KV)(raw_NW))
+        else:
+            parts.append(np.zeros((items.num_rows, width), np.float32))
+    return np.concatenate(parts, axis=1)

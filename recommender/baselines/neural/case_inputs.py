@@ -1,7 +1,8 @@
 """What DIN and xDeepFM read, the same for both: what the unified model's head is given.
 
 Items by id, text and attributes; events by item, type, hour, weekday and how long ago; the request
-by hour, weekday and time since the last event.
+by hour, weekday and time since the last event; and what user and item have had to do with each
+other, with the item's popularity (`recommender.model.target.Crosses`).
 
 Shape letters: B requests, T events, K items asked about, D width.
 """
@@ -15,7 +16,10 @@ from torch import Tensor, nn
 
 from recommender.baselines.neural.items import ItemFacts, ItemVectors, small_embedding
 from recommender.baselines.neural.ranking_cases import Asked
+from recommender.model.target import Buckets, Crosses, Questions
 from recommender.model.times import BUCKETS, HOURS, WEEKDAYS, duration_buckets, hours, weekdays
+
+_BUCKETS = Buckets()
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Inputs:
         events: (B, T, D); zeros at padded places.
         inside: 1 at events, 0 at padded places, (B, T).
         actions: event-type codes, 0 at padded places, (B, T).
+        crossed: of each candidate, (B, K, D).
         hour, weekday, gap: of the request, (B, D) each.
     """
 
@@ -34,6 +39,7 @@ class Inputs:
     events: Tensor
     inside: Tensor
     actions: Tensor
+    crossed: Tensor
     hour: Tensor
     weekday: Tensor
     gap: Tensor
@@ -55,6 +61,7 @@ class CaseInputs(nn.Module):
         self.ago = small_embedding(BUCKETS, width)
         self.event_hour = small_embedding(HOURS, width)
         self.event_weekday = small_embedding(WEEKDAYS, width)
+        self.crosses = Crosses(width, actions, facts.latest_IF.shape[1], time=True)
         self.hour = small_embedding(HOURS, width)
         self.weekday = small_embedding(WEEKDAYS, width)
         self.gap = small_embedding(BUCKETS, width)
@@ -80,11 +87,19 @@ class CaseInputs(nn.Module):
         if events.events:
             # The last time is repeated at padded places.
             gap_B = duration_buckets(now_B - events.times[:, -1]).masked_fill(empty_B, 0)
+        questions = Questions(
+            item=asked.items,
+            row=asked.items,
+            position=inside_BT.sum(dim=1, keepdim=True).long(),
+            now=now_B[:, None],
+            popularity=asked.popularity,
+        )
         return Inputs(
             candidates=nn.functional.embedding(asked.items, items_ID),
             events=events_BTD * inside_BT[:, :, None],
             inside=inside_BT,
             actions=events.actions,
+            crossed=self.crosses(questions, events, _BUCKETS),
             hour=self.hour(hours(now_B)),
             weekday=self.weekday(weekdays(now_B)),
             gap=self.gap(gap_B),

@@ -85,7 +85,7 @@ class DINModule(RankingModule):
         self.width = width = config.width
         self.unit = ActivationUnit(width)
         self.deep = nn.Sequential(
-            nn.Linear(6 * width, _DEEP[0]),
+            nn.Linear(7 * width, _DEEP[0]),
             Dice(_DEEP[0]),
             nn.Dropout(config.dropout),
             nn.Linear(*_DEEP),
@@ -114,6 +114,7 @@ class DINModule(RankingModule):
                 mean_BKD,
                 mean_BKD * candidates_BKD,
                 request_BKD,
+                inputs.crossed,
             ],
             dim=-1,
         )

@@ -1,6 +1,6 @@
 """What the neural rivals know of items: an id vector each, and what is written about them.
 
-Shape letters: I items, V columns of content, D width, N rows, X any leading shape.
+Shape letters: I items, V columns of content, F lengths of memory, D width.
 """
 
 from __future__ import annotations
@@ -28,14 +28,22 @@ class ItemFacts:
         content_IV: text, attributes and further vectors, (I, V) float32; no columns where a
             rival reads ids alone.
         known_I: whether the item has a history event before the cut, (I,) bool.
+        latest_IF: log popularity at the cut, where a rival reads it; else without columns.
     """
 
     content_IV: Tensor
     known_I: Tensor
+    latest_IF: Tensor
 
     @classmethod
     def of(
-        cls, dataset: Dataset, known: NDArray[np.bool_], model: ModelConfig, *, content: bool
+        cls,
+        dataset: Dataset,
+        known: NDArray[np.bool_],
+        model: ModelConfig,
+        *,
+        content: bool,
+        popularity: NDArray[np.float32] | None = None,
     ) -> Self:
         """Gather them; the columns are those that the unified model reads of items.
 
@@ -44,11 +52,14 @@ class ItemFacts:
             known: items with history before the cut, (I,) bool.
             model: says which modalities are read.
             content: whether anything but ids is read.
+            popularity: at the cut, (I, F), where it is read.
         """
         columns = np.zeros((len(known), 0), np.float32)
         if content:
             columns, _, _ = item_columns(dataset.items, dataset.text, known, model)
-        return cls(torch.from_numpy(columns), torch.from_numpy(known))
+        if popularity is None:
+            popularity = np.zeros((len(known), 0), np.float32)
+        return cls(torch.from_numpy(columns), torch.from_numpy(known), torch.from_numpy(popularity))
 
 
 class ItemVectors(nn.Module):

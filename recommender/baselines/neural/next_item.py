@@ -183,7 +183,8 @@ class NextItem:
     ) -> Self:
         """Make it again from what `settings` and `weights` returned."""
         tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
-        facts = ItemFacts(tensors["items.content_IV"], tensors["items.known_I"] > 0)
+        known_I = tensors["items.known_I"] > 0
+        facts = ItemFacts(tensors["items.content_IV"], known_I, torch.zeros(len(known_I), 0))
         config = NeuralRivalsConfig.model_validate(settings["config"])
         module = cls.network(config, facts, int(settings["actions"]), int(settings["history"]))
         module.load_state_dict(tensors)

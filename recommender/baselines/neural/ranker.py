@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from recommender.artifact import Model
 from recommender.baselines.neural.case_inputs import CaseInputs, Inputs
 from recommender.baselines.neural.items import ItemFacts
+from recommender.baselines.neural.past_popularity import PastPopularity
 from recommender.baselines.neural.ranking_cases import Asked, Judged, RankingCases, item_loss
 from recommender.baselines.neural.training import Task, train
 from recommender.config import Config
@@ -41,9 +42,13 @@ class RankingModule(nn.Module):
         actions: number of event types, A.
     """
 
+    latest_IF: Tensor
+
     def __init__(self, config: NeuralRivalsConfig, facts: ItemFacts, actions: int) -> None:
         super().__init__()
         self.inputs = CaseInputs(facts, actions, config.width)
+        self.register_buffer("latest_IF", facts.latest_IF)
+        self.own_IA = nn.Parameter(torch.zeros(len(facts.known_I), actions))
 
     def forward(self, asked: Asked, items_ID: Tensor | None = None) -> Tensor:
         """Return the logits of the farthest event type (code - 1), (B, K, A).
@@ -52,9 +57,9 @@ class RankingModule(nn.Module):
             asked: the requests.
             items_ID: the item vectors, where they are at hand.
         """
-        return self.judged(
-            self.inputs(asked, self.inputs.items() if items_ID is None else items_ID)
-        )
+        inputs = self.inputs(asked, self.inputs.items() if items_ID is None else items_ID)
+        logits_BKA: Tensor = self.judged(inputs) + self.own_IA[asked.items]
+        return logits_BKA
 
     def judged(self, inputs: Inputs) -> Tensor:
         """Return the logits of a batch of inputs, (B, K, A)."""
@@ -123,7 +128,7 @@ class Ranker:
             items_ID = self.module.inputs.items()
             for rows, columns in self._blocks(histories, items.shape[1]):
                 some = histories.slice(rows.start, rows.stop).recent(self._history)
-                logits = self.module(Asked.of(some, items[rows, columns]), items_ID)
+                logits = self.module(self._asked(some, items[rows, columns]), items_ID)
                 chances_BKA[rows, columns] = logits.softmax(dim=-1).numpy()
         return chances_BKA
 
@@ -137,13 +142,16 @@ class Ranker:
             for rows, columns in self._blocks(histories, len(self._catalogue)):
                 some = histories.slice(rows.start, rows.stop).recent(self._history)
                 asked_BK = np.repeat(every_I[None, columns], len(some), axis=0)
-                logits = self.module(Asked.of(some, asked_BK), items_ID)
+                logits = self.module(self._asked(some, asked_BK), items_ID)
                 others = [place for place in range(self._actions) if place not in places]
                 won_BK = torch.logsumexp(logits[..., places], dim=-1)
                 if others:
                     won_BK = won_BK - torch.logsumexp(logits[..., others], dim=-1)
                 scores_BI[rows, columns] = won_BK.numpy()
         return scores_BI
+
+    def _asked(self, histories: Histories, items: NDArray[np.int64]) -> Asked:
+        return Asked.of(histories, items, self.module.latest_IF.numpy()[items])
 
     def _blocks(self, histories: Histories, items: int) -> Iterator[tuple[slice, slice]]:
         """Yield rectangles of (history, item) pairs that fit into bounded memory."""
@@ -176,7 +184,11 @@ class Ranker:
     ) -> Self:
         """Make it again from what `settings` and `weights` returned."""
         tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
-        facts = ItemFacts(tensors["inputs.items.content_IV"], tensors["inputs.items.known_I"] > 0)
+        facts = ItemFacts(
+            tensors["inputs.items.content_IV"],
+            tensors["inputs.items.known_I"] > 0,
+            tensors["latest_IF"],
+        )
         config = NeuralRivalsConfig.model_validate(settings["config"])
         module = cls.network(config, facts, int(settings["actions"]))
         module.load_state_dict(tensors)
@@ -208,10 +220,13 @@ class Ranker:
             low = int(dataset.log.times.min(initial=cut))
             learned = RankingCases.between(dataset, low, cut, config)
             counts = np.bincount(learned.history.items, minlength=len(dataset.catalogue))
-            facts = ItemFacts.of(dataset, counts > 0, config.model, content=True)
+            past = PastPopularity.before(dataset, cut, config)
+            facts = ItemFacts.of(
+                dataset, counts > 0, config.model, content=True, popularity=past.latest_IF
+            )
             module = cls.network(settings, facts, types)
             size = settings.cases_per_batch
-            return Task(module, lambda random: learned.batches(size, random), module.loss)
+            return Task(module, lambda random: learned.batches(size, past, random), module.loss)
 
         window = RankingCases.between(dataset, fold.validation_start, fold.test_start, config)
 

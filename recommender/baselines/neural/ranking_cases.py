@@ -4,7 +4,7 @@ The cases are those on which heads are judged (`recommender.features.cases`): th
 item in a session, asked at the moment it was shown, with the history strictly before that.
 
 Shape letters: N cases, B of them in a batch, T events in the longest history, K items asked about,
-A event types.
+A event types, F popularity features.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recommender.baselines.neural.past_popularity import PastPopularity
 from recommender.config import Config
 from recommender.config.actions import ActionsConfig
 from recommender.evaluation.metrics.classification import user_auc
@@ -42,17 +43,31 @@ class Asked:
         events: the histories, (B, T).
         now: the moment of asking, UTC milliseconds, (B,).
         items: catalogue rows, (B, K).
+        popularity: log popularity of the items as of the moments, (B, K, F).
     """
 
     events: Padded
     now: Tensor
     items: Tensor
+    popularity: Tensor
 
     @classmethod
-    def of(cls, histories: Histories, items: NDArray[np.int64]) -> Self:
-        """Make tensors of histories and the items asked about, (B, K)."""
-        starts, lengths = histories.offsets[:-1], histories.lengths
-        return cls(Padded.cut(histories, starts, lengths), tensor(histories.now), tensor(items))
+    def of(
+        cls, histories: Histories, items: NDArray[np.int64], popularity: NDArray[np.float32]
+    ) -> Self:
+        """Make tensors.
+
+        Args:
+            histories: B of them.
+            items: asked about, catalogue rows, (B, K).
+            popularity: of the items, (B, K, F).
+        """
+        return cls(
+            Padded.cut(histories, histories.offsets[:-1], histories.lengths),
+            tensor(histories.now),
+            tensor(items),
+            torch.from_numpy(popularity),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,9 @@ class RankingCases:
         """Return the items of some cases, (N,)."""
         return self.log.items[self.found.rows[rows]].astype(np.int64)
 
-    def batches(self, size: int, random: np.random.Generator) -> Iterator[Judged]:
+    def batches(
+        self, size: int, past: PastPopularity, random: np.random.Generator
+    ) -> Iterator[Judged]:
         """Yield all cases, those with histories of like length together."""
         users = self.log.user_of_event[self.found.rows]
         start, stop = self.history.windows(users, self.found.moments, self.limit)
@@ -121,7 +138,9 @@ class RankingCases:
             rows = order[place : place + size]
             # Dice normalises by what a batch holds: one case alone has no spread.
             if len(rows) > 1 or len(order) == 1:
-                asked = Asked.of(self.histories(rows), self.items(rows)[:, None])
+                items = self.items(rows)
+                known = past.of(items, self.found.moments[rows])
+                asked = Asked.of(self.histories(rows), items[:, None], known[:, None])
                 yield Judged(asked, tensor(self.found.reached[rows] - 1))
 
     def quality(self, answer: Answer, actions: ActionsConfig, seed: int) -> float:

@@ -248,7 +248,8 @@ class Windows:
             if place > start and longest * (place - start + 1) > tokens:
                 groups.append(order[start:place])
                 start, longest = place, int(lengths[window])
-        groups.append(order[start:])
+        if len(order):
+            groups.append(order[start:])
         for place in random.permutation(len(groups)):
             batch = self.batch(groups[place])
             if len(batch.target):

@@ -64,7 +64,7 @@ class XDeepFMModule(RankingModule):
     def __init__(self, config: NeuralRivalsConfig, facts: ItemFacts, actions: int) -> None:
         super().__init__(config, facts, actions)
         self.actions, self.width = actions, config.width
-        self.fields = fields = 2 + actions + _REQUEST_FIELDS
+        self.fields = fields = 3 + actions + _REQUEST_FIELDS
         read = fields * config.width
         self.linear = nn.Linear(read, actions)
         self.cin = CIN(fields, _MAPS)
@@ -94,7 +94,7 @@ class XDeepFMModule(RankingModule):
         return shaped
 
     def _fields(self, inputs: Inputs) -> Tensor:
-        """Return the candidate, the last event, the mean event of each type, and the request."""
+        """Return the candidate, its crosses, the last event, the request, each type's mean."""
         candidates_BKD, events_BTD = inputs.candidates, inputs.events
         batch, width = len(candidates_BKD), candidates_BKD.shape[-1]
         last_BD = events_BTD.new_zeros(batch, width)
@@ -114,7 +114,8 @@ class XDeepFMModule(RankingModule):
             dim=1,
         )
         shared_BKND = shared_BND[:, None].expand(-1, candidates_BKD.shape[1], -1, -1)
-        return torch.cat([candidates_BKD[:, :, None], shared_BKND], dim=2)
+        own_BK2D = torch.stack([candidates_BKD, inputs.crossed], dim=2)
+        return torch.cat([own_BK2D, shared_BKND], dim=2)
 
 
 class XDeepFM(Ranker):

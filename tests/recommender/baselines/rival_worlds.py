@@ -20,7 +20,7 @@ SHOWN, LIKED = 1, 2
 
 def config_of(**neural: object) -> Config:
     """Return a small configuration; arguments are of `evaluation.neural`."""
-    small = {"width": 16, "layers": 1, "dropout": 0.0, "learning_rate": 2e-2, "epochs": 15}
+    small = {"width": 16, "layers": 1, "dropout": 0.0, "learning_rate": 2e-2, "epochs": 12}
     return parse(
         {
             "name": "tiny",

@@ -14,6 +14,7 @@ from rival_worlds import HOUR, LIKED, SHOWN, config_of, tastes, with_window
 
 from recommender.artifact import Model
 from recommender.baselines.neural.din import ActivationUnit, Dice
+from recommender.baselines.neural.past_popularity import PastPopularity
 from recommender.baselines.neural.ranking_cases import RankingCases
 from recommender.baselines.neural.xdeepfm import CIN
 from recommender.baselines.rivals import RANKERS, fit
@@ -105,12 +106,28 @@ def test_every_case_before_the_cut_is_in_one_batch_with_what_lay_strictly_before
     found = RankingCases.between(dataset, 0, cut, CONFIG)
     assert len(found) == (dataset.log.times < cut).sum()
     seen = 0
-    for batch in found.batches(7, np.random.default_rng(0)):
+    past = PastPopularity.before(dataset, cut, CONFIG)
+    for batch in found.batches(7, past, np.random.default_rng(0)):
         seen += len(batch.reached)
         inside = batch.asked.events.actions > 0
         assert (batch.asked.events.times < batch.asked.now[:, None])[inside].all()
         assert (batch.asked.now < cut).all()
     assert seen in {len(found), len(found) - 1}
+
+
+def test_popularity_is_that_of_the_past_alone() -> None:
+    dataset = tastes(users=20)
+    cut = int(np.median(dataset.log.times))
+    past = PastPopularity.before(dataset, cut, CONFIG)
+    liked = dataset.log.actions == LIKED
+    moments = np.arange(HOUR, cut, HOUR)
+    for item in range(3):
+        known = past.of(np.full(len(moments), item), moments)[:, 0]
+        mine = dataset.log.times[liked & (dataset.log.items == item)]
+        # Never more than what had happened by then; at the cut, all of it.
+        happened = (mine[None] < np.maximum(moments, past.moments[0])[:, None]).sum(axis=1)
+        assert (known <= np.log(happened + 0.5) + 1e-5).all()
+        assert past.latest_IF[item, 0] == pytest.approx(np.log((mine < cut).sum() + 0.5))
 
 
 def test_the_quality_of_a_perfect_and_of_a_blind_answer() -> None:
