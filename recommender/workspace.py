@@ -40,6 +40,11 @@ class Workspace:
         return self.root / "checkpoints"
 
     @property
+    def tuning(self) -> Path:
+        """Studies of settings, a file each."""
+        return self.root / "tuning"
+
+    @property
     def registry(self) -> Path:
         """Signed model versions, decisions and aliases."""
         return self.root / "registry"

@@ -61,6 +61,10 @@ def _train(step: Step, dataset: Path, place: int, data: Dataset, label: str) -> 
             from recommender.training.distributed.launch import train_in_processes
 
             return train_in_processes(dataset, place, config, step.folder / "ranks" / str(place))
+        case "trainjob":
+            from components.train.trainjob.launch import train_by_job
+
+            return train_by_job(dataset, place, config, step.folder / "ranks" / str(place))
         case _:
             return train(data, data.folds[place], config, label)
 
@@ -74,6 +78,10 @@ def _forget(step: Step, dataset: Path, data: Dataset) -> None:
                 from recommender.training.distributed.launch import forget_processes
 
                 forget_processes(dataset, fold, config)
+            case "trainjob":
+                from components.train.trainjob.launch import forget_job
+
+                forget_job(dataset, fold, config)
             case _:
                 forget(data, fold, config)
     shutil.rmtree(step.folder / "ranks", ignore_errors=True)

@@ -63,7 +63,7 @@ class DistributedConfig(Section):
     many processes can take part. How many do has no say in the result.
     """
 
-    launcher: Literal["none", "torchrun"] = "none"
+    launcher: Literal["none", "torchrun", "trainjob"] = "none"
     """`none`: the step trains itself; `torchrun`: by processes on its own node; `trainjob`: by
     processes on nodes of their own, through Kubeflow Trainer."""
 
@@ -72,6 +72,9 @@ class DistributedConfig(Section):
 
     nodes: int = Field(1, ge=1)
     """Nodes of a `trainjob`."""
+
+    least_nodes: int = Field(0, ge=0)
+    """With how few of them it goes on when nodes are lost; 0: it waits for all to be back."""
 
     backend: Literal["auto", "gloo", "nccl"] = "auto"
     """What carries gradients; `auto`: nccl between GPUs, else gloo."""

@@ -26,6 +26,7 @@ from recommender.config.source import SourceConfig
 from recommender.config.split import SplitConfig
 from recommender.config.training import TrainingConfig
 from recommender.config.triggers import TriggersConfig
+from recommender.config.tuning import TuningConfig
 from recommender.errors import ConfigError
 from recommender.workspace import Workspace
 
@@ -68,6 +69,9 @@ class Config(Section):
 
     distributed: DistributedConfig = DistributedConfig()
     """Training by several processes."""
+
+    tuning: TuningConfig = TuningConfig()
+    """The search for settings."""
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured, and what a candidate must show."""

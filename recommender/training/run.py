@@ -114,6 +114,7 @@ def train(
     config: Config,
     label: str = "train",
     on_step: Callable[[int], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Trained:
     """Train the Transformer for one fold.
 
@@ -128,11 +129,12 @@ def train(
         config: the whole tree.
         label: for the progress display.
         on_step: called with the number of every finished step of a phase.
+        on_epoch: called with every finished epoch; what it raises ends training.
 
     Raises:
         TrainingError: too little data, or a loss that is not finite.
     """
-    return train_on(_Here(dataset, fold, config), fold, config, label, on_step)
+    return train_on(_Here(dataset, fold, config), fold, config, label, on_step, on_epoch)
 
 
 def train_on(

@@ -3,8 +3,8 @@
     torchrun … -m recommender.training.distributed.worker DATASET CONFIG FOLD OUT
 
 DATASET is a folder, CONFIG a file with the configuration as JSON, FOLD a place among the data set's
-folds. The first process leaves the model and `trained.json` in the folder OUT, and, where
-`distributed.trainjob.location` is set by `--remote`, there, too. What a user can mend is left in
+folds. The first process leaves the model and `trained.json` in the folder OUT; it keeps checkpoints
+in the workspace, or at `--remote`, which every node reaches. What a user can mend is left in
 `OUT.failed.json`; such a process ends well, because to start it again would not help.
 """
 
@@ -22,9 +22,11 @@ from recommender.config import Config
 from recommender.errors import UserError
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.split import Fold
+from recommender.storage import open_store
 from recommender.training.checkpoint import Checkpoints
 from recommender.training.distributed.ground import LaneGround, fingerprint_of_folder
 from recommender.training.distributed.ranks import RankError, joined
+from recommender.training.distributed.remote import RemoteCheckpoints
 from recommender.training.run import Trained, train_on
 
 
@@ -109,10 +111,17 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("fold", type=int)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--remote", default="", help="location that checkpoints also go to")
     told = parser.parse_args(words)
+
+    def remote(fingerprint: str) -> Checkpoints:
+        folder = told.out.parent / "checkpoints"
+        return RemoteCheckpoints(folder, fingerprint, open_store(told.remote))
+
     try:
         config = Config.from_json(told.config.read_text(encoding="utf-8"))
-        work(told.dataset, config, told.fold, told.out)
+        checkpoints = remote if told.remote else None
+        work(told.dataset, config, told.fold, told.out, checkpoints=checkpoints)
     except RankError as error:
         print(error, file=sys.stderr)
         return 1

@@ -17,10 +17,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from feature_repo.stream.retry import pause_s
-from recommender.config.rollout_targets import KServeTargetConfig
 from recommender.errors import RolloutError, ServingError
 
 T = TypeVar("T")
@@ -53,6 +52,26 @@ class Resource:
         return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
 
 
+class Access(Protocol):
+    """How a cluster is reached."""
+
+    @property
+    def kubeconfig(self) -> str:
+        """File; "" for the pod's service account, or kubectl's own file."""
+
+    @property
+    def context(self) -> str:
+        """Of the kubeconfig; "" for its current one."""
+
+    @property
+    def request_timeout_s(self) -> float:
+        """Longest wait for one answer."""
+
+    @property
+    def retry_s(self) -> float:
+        """How long to try again before giving up."""
+
+
 class _PassingError(ServingError):
     """The API server failed, throttled or was too slow: worth another try."""
 
@@ -72,16 +91,29 @@ class Cluster:
         api: a `kubernetes.client.ApiClient`.
         request_timeout_s: longest wait for one answer.
         retry_s: how long to try again before giving up.
+        rights: says where the rights are listed that are needed.
     """
 
-    def __init__(self, api: Any, request_timeout_s: float, retry_s: float) -> None:
+    def __init__(
+        self,
+        api: Any,
+        request_timeout_s: float,
+        retry_s: float,
+        rights: str = "docs/rollout-kserve.md lists the rights that a rollout needs",
+    ) -> None:
         self._api = api
+        self._rights = rights
         self._timeout_s = request_timeout_s
         self._retry_s = retry_s
 
     @classmethod
-    def connect(cls, settings: KServeTargetConfig) -> Cluster:
+    def connect(cls, settings: Access, key: str = "rollout.targets.kserve", **more: str) -> Cluster:
         """Return the cluster that a pod is in, or that a kubeconfig names.
+
+        Args:
+            settings: how it is reached.
+            key: of these settings in the configuration, for messages.
+            more: as for the class.
 
         Raises:
             ServingError: neither is there, or the kubeconfig can't be read.
@@ -102,10 +134,11 @@ class Cluster:
         except (config.ConfigException, OSError) as error:
             raise ServingError(
                 f"no way to the cluster: {error}",
-                "set rollout.targets.kserve.kubeconfig, or run in a pod with a service account",
+                f"set {key}.kubeconfig, or run in a pod with a service account",
             ) from error
         configuration.retries = 0  # one place retries: here
-        return cls(client.ApiClient(configuration), settings.request_timeout_s, settings.retry_s)
+        api = client.ApiClient(configuration)
+        return cls(api, settings.request_timeout_s, settings.retry_s, **more)
 
     def get(self, resource: Resource, name: str) -> dict[str, Any] | None:
         """Return an object, or None if there is none.
@@ -176,6 +209,14 @@ class Cluster:
 
         return self._retried(change)
 
+    def delete(self, resource: Resource, name: str) -> bool:
+        """Delete an object and what it owns; return whether there was one.
+
+        Raises:
+            ServingError: the API server can't be asked.
+        """
+        return self._retried(lambda: self._ask("DELETE", resource, name)) is not None
+
     def _retried(self, action: Callable[[], T]) -> T:
         """Call an action until it succeeds, is refused, or `retry_s` are over."""
         deadline = time.monotonic() + self._retry_s
@@ -224,13 +265,13 @@ class Cluster:
         except ApiException as error:
             if error.status == _NOT_FOUND and method != "POST":
                 return None
-            raise _refusal(what, error, resource) from error
+            raise _refusal(what, error, resource, self._rights) from error
         except HTTPError as error:
             raise _PassingError(f"the API server does not answer {what}: {error}") from error
         return answer
 
 
-def _refusal(what: str, error: Any, resource: Resource) -> Exception:
+def _refusal(what: str, error: Any, resource: Resource, rights: str) -> Exception:
     """Say what an error of the API server means."""
     said, reason = _told(error)
     if error.status == _CONFLICT:
@@ -249,7 +290,7 @@ def _refusal(what: str, error: Any, resource: Resource) -> Exception:
         where = f" in {resource.namespace}" if resource.namespace else ""
         return ServingError(
             f"{what}: not allowed{where} (403: {said})",
-            "docs/rollout-kserve.md lists the rights that a rollout needs",
+            rights,
         )
     return RolloutError(f"{what}: the API server refuses it ({error.status} {reason}): {said}")
 

@@ -279,7 +279,7 @@ def _handler(fake: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
             self.connection.close()
 
-        do_GET = do_POST = do_PATCH = do
+        do_GET = do_POST = do_PATCH = do_DELETE = do
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

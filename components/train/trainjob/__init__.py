@@ -1,0 +1,1 @@
+"""A TrainJob of Kubeflow Trainer v2: started and followed by the train step."""

@@ -1,0 +1,1 @@
+"""Tune: a data set in, the settings that learn most from it out."""

@@ -1,0 +1,267 @@
+"""A study of settings: many trainings, the better for the later ones what the earlier ones showed.
+
+The study lies in a file or a database that all workers write to; it is of one problem (data, cut,
+other settings, code), and another problem is another study. A worker that was killed
+goes on: its open trial is begun again with the same settings, and takes up its own checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recommender.config import Config
+from recommender.config.tree import parse, with_settings
+from recommender.config.tuning import Searched
+from recommender.errors import ConfigError, TrainingError
+from recommender.features.dataset import Dataset
+from recommender.training.identity import fingerprint
+from recommender.training.run import forget, train
+from recommender.training.state import Epoch
+
+_WORKER, _AGAIN, _WHY = "worker", "again_of", "why"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One trial, as people read it.
+
+    Attributes:
+        number: of the trial.
+        state: `complete`, `pruned` (ended early, or diverged), `running` or `failed`.
+        value: NDCG@10 of the validation window, the best epoch's; None without one.
+        settings: what was tried, by dotted key.
+        epochs: how many were trained.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    settings: dict[str, Any]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study has found.
+
+    Attributes:
+        study: its name.
+        trials: all of them.
+    """
+
+    study: str
+    trials: tuple[Told, ...]
+
+    @property
+    def best(self) -> Told:
+        """The best complete trial; the earlier one of equals.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        done = [each for each in self.trials if each.state == "complete"]
+        if not done:
+            raise TrainingError(
+                f"no trial of {self.study} came to its end", "look why in the trials' reasons"
+            )
+        return max(done, key=lambda each: (each.value or 0.0, -each.number))
+
+
+class Tuning:
+    """One study.
+
+    Args:
+        dataset: whose last fold is searched on.
+        config: the whole tree; `tuning` says what is tried.
+
+    Raises:
+        ConfigError: a key of the space is unknown, or the database is not named.
+    """
+
+    def __init__(self, dataset: Dataset, config: Config) -> None:
+        self.dataset = dataset
+        # What a study tells is the search phase alone: nothing of the test window is read.
+        self.config = _set(config, {"training.refit": False})
+        self.fold = dataset.folds[-1]
+        self.name = f"tuning-{self._problem()}"
+        for key in config.tuning.space:
+            _value(config, key)
+
+    def run(self, worker: int, on_step: Callable[[int], None] | None = None) -> None:
+        """Try settings until the study has as many trials as are wanted.
+
+        Args:
+            worker: which one this is; no two that are at work may have the same number.
+            on_step: called with the number of every finished step of training.
+        """
+        import optuna
+
+        study = self._study(worker)
+        self._take_up(study, worker)
+        if worker == 0:
+            study.enqueue_trial(
+                {key: _value(self.config, key) for key in self.config.tuning.space},
+                skip_if_exists=True,
+            )
+        while True:
+            trial = study.ask()
+            trial.set_user_attr(_WORKER, worker)
+            if self._turn(study, trial.number) >= self.config.tuning.trials:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                return
+            self._try(study, trial, on_step)
+
+    def findings(self) -> Findings:
+        """Return what the study has found so far."""
+        import optuna
+
+        failed = optuna.trial.TrialState.FAIL
+        return Findings(
+            self.name,
+            tuple(
+                Told(
+                    each.number,
+                    each.state.name.lower(),
+                    each.value if each.state.name == "COMPLETE" else None,
+                    dict(each.params),
+                    len(each.intermediate_values),
+                )
+                for each in self._study(0).get_trials(deepcopy=False)
+                if each.state != failed
+            ),
+        )
+
+    def settings_of(self, told: Told) -> Config:
+        """Return the configuration with the settings of a trial."""
+        return _set(self.config, told.settings | {"training.refit": True})
+
+    def _try(self, study: Any, trial: Any, on_step: Callable[[int], None] | None) -> None:
+        """Train with settings that the trial suggests, and tell how it went."""
+        import optuna
+
+        settings = {
+            key: _suggested(trial, key, each) for key, each in self.config.tuning.space.items()
+        }
+        config = _set(self.config, settings)
+
+        def report(epoch: Epoch) -> None:
+            if epoch.ndcg is None:
+                return
+            trial.report(epoch.ndcg, epoch.epoch)
+            if self.config.tuning.prune and trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            trained = train(
+                self.dataset, self.fold, config, f"trial {trial.number}", on_step, report
+            )
+        except optuna.TrialPruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        except TrainingError as error:
+            # Settings with which training diverges are an answer, too.
+            trial.set_user_attr(_WHY, error.message)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, trained.validation_ndcg or 0.0)
+        forget(self.dataset, self.fold, config)
+
+    def _take_up(self, study: Any, worker: int) -> None:
+        """Begin again, with the same settings, what this worker had begun when it was killed."""
+        import optuna
+
+        running = optuna.trial.TrialState.RUNNING
+        for each in study.get_trials(deepcopy=False, states=(running,)):
+            if each.user_attrs.get(_WORKER) == worker:
+                study.tell(each.number, state=optuna.trial.TrialState.FAIL)
+                study.enqueue_trial(each.params, user_attrs={_AGAIN: each.number})
+
+    def _turn(self, study: Any, number: int) -> int:
+        """Return how many trials that count were begun before this one."""
+        trials = study.get_trials(deepcopy=False)
+        return sum(each.number < number and each.state.name != "FAIL" for each in trials)
+
+    def _study(self, worker: int) -> Any:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        settings = self.config.tuning
+        return optuna.create_study(
+            study_name=self.name,
+            storage=self._storage(),
+            load_if_exists=True,
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(
+                seed=self.config.seed + worker, constant_liar=settings.workers > 1
+            ),
+            pruner=optuna.pruners.MedianPruner(
+                n_startup_trials=settings.before_pruning, n_warmup_steps=settings.patience
+            ),
+        )
+
+    def _storage(self) -> Any:
+        from optuna.storages import JournalStorage, RDBStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        settings, folder = self.config.tuning, self.config.paths.tuning
+        if settings.storage == "url":
+            url = os.environ.get(settings.storage_variable)
+            if not url:
+                raise ConfigError(
+                    f"tuning.storage is url, but {settings.storage_variable} is not set",
+                    "put the database's URL into it",
+                )
+            return RDBStorage(url)
+        folder.mkdir(parents=True, exist_ok=True)
+        if settings.storage == "sqlite":
+            # Workers wait for each other's writes, instead of failing.
+            return RDBStorage(
+                f"sqlite:///{folder / self.name}.db",
+                engine_kwargs={"connect_args": {"timeout": 60}},
+            )
+        return JournalStorage(JournalFileBackend(str(folder / f"{self.name}.journal")))
+
+    def _problem(self) -> str:
+        """Return a hash of everything but how much is tried, and by whom."""
+        spread = {"trials", "workers", "storage", "storage_variable"}
+        space = self.config.tuning.model_dump(mode="json", exclude=spread)
+        told = fingerprint(self.dataset, self.fold, self.config) + json.dumps(space, sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def study_file(config: Config, name: str) -> Path:
+    """Return the file of a study, where it is one."""
+    end = "db" if config.tuning.storage == "sqlite" else "journal"
+    return config.paths.tuning / f"{name}.{end}"
+
+
+def _set(config: Config, settings: dict[str, Any]) -> Config:
+    tree = with_settings(config.model_dump(mode="json"), settings, "tuning.space")
+    return parse(tree, "tuning.space")
+
+
+def _value(config: Config, key: str) -> Any:
+    """Return the configured value of a dotted key.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    here: Any = config
+    for part in key.split("."):
+        if not hasattr(here, part):
+            raise ConfigError(f"tuning.space: {key} is no setting")
+        here = getattr(here, part)
+    return here
+
+
+def _suggested(trial: Any, key: str, searched: Searched) -> Any:
+    if searched.choices:
+        return trial.suggest_categorical(key, list(searched.choices))
+    if searched.whole:
+        return trial.suggest_int(key, int(searched.low or 0), int(searched.high or 0))
+    return trial.suggest_float(key, searched.low, searched.high, log=searched.log)
