@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -25,6 +25,9 @@ from pipelines.rollout import app as rollout
 from pipelines.stream import app as stream
 from pipelines.triggers.app import app as trigger
 from recommender.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.run import Run
 
 app = typer.Typer(
     name="ostinato",
@@ -67,18 +70,26 @@ def run(
 def _run(
     config: Path, workspace: Path | None, settings: list[str] | None, run_id: str, pipeline: str
 ) -> None:
+    from pipelines.summary import print_summary
+
+    ended = _ended(config, workspace, settings, run_id, pipeline)
+    print_summary(ended, console(), f"{_me()} recommend USER{_again(config, workspace)}")
+
+
+def _ended(
+    config: Path, workspace: Path | None, settings: list[str] | None, run_id: str, pipeline: str
+) -> Run:
+    """Run a pipeline here, to its end."""
     from pipelines.compile import for_pipeline
     from pipelines.run import run_locally
-    from pipelines.summary import print_summary
 
     tree, screen = for_pipeline(pipeline, config_of(config, workspace, settings)), console()
     screen.print(f"[bold]{tree.name}[/] → {tree.paths.root}", highlight=False)
     try:
-        ended = run_locally(tree, screen, run_id or None, pipeline)
+        return run_locally(tree, screen, run_id or None, pipeline)
     except KeyboardInterrupt:  # Typer would end without a word
         Console(stderr=True).print("interrupted; run the same command again to go on")
         raise typer.Exit(130) from None
-    print_summary(ended, screen, f"{_me()} recommend USER{_again(config, workspace)}")
 
 
 @app.command()
@@ -97,6 +108,27 @@ def refresh(
       ostinato refresh --set refresh.method=lora
     """
     _run(config, workspace, settings, run_id, "refresh")
+
+
+@app.command()
+def tune(
+    config: ConfigPath = DEFAULT,
+    workspace: WorkspacePath = None,
+    settings: Setting = None,
+    run_id: Annotated[str, typer.Option(hidden=True, help="Names the run.")] = "",
+) -> None:
+    """Search the settings with which the model learns most, many at a time.
+
+    What is tried is in [bold]tuning.space[/]. Nothing is registered or served. The study stays: the
+    same command with more trials goes on with it.
+
+    Examples:
+      ostinato tune --set tuning.trials=40 --set tuning.workers=4
+    """
+    from pipelines.tuned import show
+
+    ended = _ended(config, workspace, settings, run_id, "tuning")
+    show(ended, console(), f"{_me()} run{_again(config, workspace)}")
 
 
 @app.command()

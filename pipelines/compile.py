@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent / "compiled"
 PIPELINES = {
     "training": "pipelines.training:training",
     "refresh": "pipelines.refresh:refresh",
+    "tuning": "pipelines.tuning:tuning",
 }
 """Where the pipeline of each name lives; its YAML is `<name>.yaml`."""
 

@@ -14,7 +14,7 @@ from recommender.files import atomic_file, write_json
 
 
 def seats(config: str, run_id: str) -> list[str]:
-    """Return a name for each worker, "0" …
+    """Return a name for each worker, from "0".
 
     Args:
         config: the configuration as JSON.

@@ -36,7 +36,7 @@ def submit(
     config: ConfigPath = DEFAULT,
     workspace: WorkspacePath = None,
     settings: Setting = None,
-    pipeline: Annotated[str, typer.Option(help="training, or refresh.")] = "training",
+    pipeline: Annotated[str, typer.Option(help="training, refresh or tuning.")] = "training",
     host: Annotated[str, typer.Option(help="In place of backend.host.")] = "",
     data: Annotated[
         str, typer.Option(help="Version of the data; by default what the source looks like.")

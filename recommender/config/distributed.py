@@ -13,7 +13,7 @@ class TrainJobConfig(Section):
     """A TrainJob of Kubeflow Trainer v2, which the train step starts and follows."""
 
     runtime: str = "ostinato-train"
-    """The ClusterTrainingRuntime (`infra/kustomize/base/training`)."""
+    """The ClusterTrainingRuntime (`infra/kustomize/components/distributed-training`)."""
 
     namespace: str = "ostinato"
     """Where the job runs; its service account there is `train`."""

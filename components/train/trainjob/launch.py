@@ -61,7 +61,7 @@ def train_by_job(dataset: Path, place: int, config: Config, out: Path) -> Traine
         cluster = Cluster.connect(
             settings,
             "distributed.trainjob",
-            rights="infra/kustomize/base/training/role.yaml gives the rights that the step needs",
+            rights="infra/kustomize/components/distributed-training/role.yaml gives the rights",
         )
         _begin(cluster, store, config, manifest)
         follow(cluster, settings, job_name(config, name))

@@ -204,7 +204,7 @@ def test_missing_rights_say_where_they_are_listed(cluster, bench):
     cluster.forbidden = lambda method, path: method == "POST"
     with pytest.raises(ServingError, match="not allowed") as found:
         go(bench)
-    assert "infra/kustomize/base/training" in found.value.hint
+    assert "distributed-training/role.yaml" in found.value.hint
 
 
 def test_a_runtime_that_is_not_there_is_refused(cluster, bench):

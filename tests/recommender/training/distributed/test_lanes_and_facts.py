@@ -114,7 +114,7 @@ def test_a_new_field_of_examples_is_thought_of():
     """Fields are of single people, or facts of all; a field that is neither would go wrong."""
     of_people = {
         *("history", "window_start", "window_length", "context_offsets", "position", "now"),
-        *("item_offsets", "item", "weight", "action_offsets", "action_item", "action"),
+        *("item_offsets", "item", "weight", "action_offsets", "action_item", "action", "value"),
         *("exclude_seen", "surface", "people"),
     }
     of_all = {"slice", "popularity", "latest", "known"}

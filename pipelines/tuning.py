@@ -1,0 +1,36 @@
+"""The tuning pipeline: which settings learn most from the data.
+
+    ingest → validate → materialize → seats → tune, tune, … (side by side) → conclude
+
+Nothing is registered or deployed: a person takes over `best.yaml`, or doesn't.
+"""
+
+from kfp import dsl
+
+from components.tune.component import conclude, seats, tune
+from pipelines.parts import prepare
+from pipelines.steps import equip
+
+
+@dsl.pipeline(
+    name="ostinato-tuning",
+    description="Search the settings that learn most from the data, many at a time.",
+)
+def tuning(config: str, run_id: str) -> None:
+    """Search settings, as `tuning` in the configuration says.
+
+    Args:
+        config: the whole configuration as JSON (`ostinato tune` fills it in).
+        run_id: names the run's reports; unique.
+    """
+    # No exit handler: the backend has failed to run loops inside of one (kubeflow/pipelines#12390).
+    data = prepare(config, run_id)
+    names = equip(seats(config=config, run_id=run_id), "gate", "seats")
+    with dsl.ParallelFor(names.output) as worker:
+        tried = equip(
+            tune(config=config, run_id=run_id, worker=worker, dataset=data.dataset),
+            "train",
+            "tune",
+        )
+    told = equip(conclude(config=config, run_id=run_id, dataset=data.dataset), "evaluate", "tuned")
+    told.after(tried)

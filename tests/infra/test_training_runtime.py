@@ -1,0 +1,102 @@
+"""What TrainJobs run on: fits the released models, and allows nobody more than they need."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from rendered import KUSTOMIZE, ROOT
+
+sys.path.append(str(ROOT / "tests" / "components" / "trainjob"))
+
+from trainer_schema import problems
+
+FOLDER = KUSTOMIZE / "components" / "distributed-training"
+
+
+def objects(name: str) -> list:
+    return list(yaml.safe_load_all((FOLDER / name).read_text()))
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    (found,) = objects("runtime.yaml")
+    return found
+
+
+def pod_of(runtime):
+    (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    return job, job["template"]["spec"]["template"]
+
+
+def test_the_runtime_fits_the_released_models_and_a_typo_does_not(runtime):
+    assert problems(runtime) == []
+    runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["backofLimit"] = 1
+    assert any("unknown field" in each and "backofLimit" in each for each in problems(runtime))
+    del runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["backofLimit"]
+
+
+def test_rights_and_network_fit_their_schemas():
+    for name in ("role.yaml", "network.yaml"):
+        for each in objects(name):
+            kubernetes_validate.validate(each, "1.33", strict=True)
+
+
+def test_its_pods_are_admitted_by_the_strictest_standard(runtime):
+    _, template = pod_of(runtime)
+    pod = template["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] >= 1000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert all(set(volume) == {"name", "emptyDir"} for volume in pod["volumes"])
+    for container in pod["containers"]:
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_the_job_names_the_runtime_its_parts_and_its_account(runtime, tmp_path):
+    sys.path.append(str(Path(ROOT) / "tests" / "recommender" / "training"))
+    from tiny_world import tiny_config
+
+    from components.train.trainjob.manifest import train_job
+    from recommender.config import parse
+
+    tree = tiny_config(tmp_path).model_dump(mode="json")
+    tree["distributed"]["trainjob"]["location"] = "s3://bucket/x"
+    job = train_job(parse(tree, "test"), 0, "abc", {})
+    assert job["spec"]["runtimeRef"]["name"] == runtime["metadata"]["name"]
+    (patch,) = job["spec"]["runtimePatches"]
+    (patched,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    part, template = pod_of(runtime)
+    assert patched["name"] == part["name"]
+    # Trainer gives command, image and resources to the container of this name only.
+    assert [each["name"] for each in template["spec"]["containers"]] == [part["name"]]
+    role, binding = objects("role.yaml")
+    account = patched["template"]["spec"]["template"]["spec"]["serviceAccountName"]
+    assert [each["name"] for each in binding["subjects"]] == [account]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["trainer.kubeflow.org"],
+            "resources": ["trainjobs"],
+            "verbs": ["get", "create", "delete"],
+        }
+    ]
+
+
+def test_nodes_speak_with_each_other_and_s3_only(runtime):
+    (policy,) = objects("network.yaml")
+    _, template = pod_of(runtime)
+    chosen = policy["spec"]["podSelector"]["matchLabels"]
+    assert chosen.items() <= template["metadata"]["labels"].items()
+    (inward,) = policy["spec"]["ingress"]
+    assert inward["from"] == [{"podSelector": {"matchLabels": chosen}}]
+    _, outward = policy["spec"]["egress"]
+    assert outward["ports"] == [{"protocol": "TCP", "port": 443}]
+    assert "169.254.0.0/16" in outward["to"][0]["ipBlock"]["except"]
