@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import kubeflow_trainer_api.models  # noqa: F401  takes seconds: not while somebody waits
 from fake_kubernetes import FakeKubernetes, _status
 from trainer_schema import problems
 

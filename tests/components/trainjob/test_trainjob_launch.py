@@ -49,7 +49,8 @@ def bench(cluster, data, s3_bucket, tmp_path) -> tuple[Config, Path]:
             "kubeconfig": cluster.kubeconfig(tmp_path / "kubeconfig"),
             "poll_s": 0.02,
             "schedule_s": 20,
-            "retry_s": 2,
+            "retry_s": 60,
+            "request_timeout_s": 30,
             "gpus": 2,
         },
     }
