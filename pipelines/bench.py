@@ -14,6 +14,7 @@ from recommender.artifact import Model
 from recommender.baselines import rivals
 from recommender.config import Config
 from recommender.config.evaluation import PRIMARY, Rival
+from recommender.ensemble import fused
 from recommender.errors import ConfigError
 from recommender.evaluation.contest import Contest, Contestant, hold
 from recommender.features.build import build_dataset, catalogue_order
@@ -27,6 +28,9 @@ from recommender.split import Fold
 
 UNIFIED = "unified"
 """The name of the model that this project is about."""
+
+ENSEMBLE = "ensemble"
+"""The name of its fusion with the systems of `training.ensemble`."""
 
 CLASSICS = (UNIFIED, "popularity", "recent-popularity", "item-knn")
 """Who takes part unless others are named."""
@@ -51,23 +55,21 @@ def contestants(config: Config, systems: Sequence[str]) -> list[Contestant]:
 
     Args:
         config: everybody's.
-        systems: `unified` and names of rivals.
+        systems: `unified`, `ensemble` and names of rivals.
 
     Raises:
-        ConfigError: nobody is called so.
+        ConfigError: nobody is called so, or the ensemble takes part and has no members.
     """
-    known = rivals.names()
-    if strangers := [name for name in systems if name != UNIFIED and name not in known]:
+    own: dict[str, rivals.Fit] = {UNIFIED: fit_unified, ENSEMBLE: fit_ensemble}
+    known = [*own, *rivals.names()]
+    if strangers := [name for name in systems if name not in known]:
+        raise ConfigError(f"no system is called {strangers[0]!r}", f"there are {', '.join(known)}")
+    if ENSEMBLE in systems and config.training.ensemble is None:
         raise ConfigError(
-            f"no system is called {strangers[0]!r}", f"there are {', '.join([UNIFIED, *known])}"
+            "the ensemble has no members", "name them and their weights in training.ensemble"
         )
     ordered = sorted(dict.fromkeys(systems), key=lambda name: name != UNIFIED)
-    return [
-        Contestant(name, fit_unified, config)
-        if name == UNIFIED
-        else Contestant(name, _rival(name), config)
-        for name in ordered
-    ]
+    return [Contestant(name, own.get(name) or _rival(name), config) for name in ordered]
 
 
 def fit_unified(dataset: Dataset, fold: Fold, config: Config) -> Model:
@@ -77,6 +79,11 @@ def fit_unified(dataset: Dataset, fold: Fold, config: Config) -> Model:
     trained = train(dataset, fold, config, UNIFIED)
     forget(dataset, fold, config)
     return trained.model
+
+
+def fit_ensemble(dataset: Dataset, fold: Fold, config: Config) -> Model:
+    """Train the unified Transformer and fuse it with the systems of `training.ensemble`."""
+    return fused(fit_unified(dataset, fold, config), dataset, fold, config)
 
 
 def write(contest: Contest, config: Config, out: Path) -> None:

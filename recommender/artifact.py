@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -54,6 +55,7 @@ KINDS = {
     "din": "recommender.baselines.neural.din:DIN",
     "xdeepfm": "recommender.baselines.neural.xdeepfm:XDeepFM",
     "transformer": "recommender.model.scorer:TransformerScorer",
+    "ensemble": "recommender.ensemble:Ensemble",
 }
 
 
@@ -139,7 +141,7 @@ class Model:
             )
         catalogue = Catalogue(ids)
         try:
-            scorer = _class(described["kind"]).restore(described["settings"], weights, catalogue)
+            scorer = restore(described["kind"], described["settings"], weights, catalogue)
             return cls(
                 scorer,
                 titles,
@@ -152,6 +154,28 @@ class Model:
             raise ArtifactError(f"{folder}: the weights don't fit model.json: {error}") from error
 
 
+def restore(
+    kind: str, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
+) -> Scorer:
+    """Make a scorer again from what it said of itself.
+
+    Args:
+        kind: of `KINDS`.
+        settings: what its `settings` returned.
+        weights: what its `weights` returned.
+        catalogue: the items that it ranks.
+
+    Raises:
+        KeyError: no such kind, or something is missing.
+        ValueError: the weights don't fit the settings.
+    """
+    module, name = KINDS[kind].split(":")
+    scorer: Scorer = getattr(importlib.import_module(module), name).restore(
+        settings, weights, catalogue
+    )
+    return scorer
+
+
 _NO_ITEMS = (KeyError, TypeError)
 
 
@@ -160,8 +184,3 @@ def _items(folder: Path) -> Any:
     if old.exists() and not (folder / "items.json").exists():
         return pq.read_table(old, columns=["item_id", "title"]).to_pydict()
     return read_json(folder / "items.json")
-
-
-def _class(kind: str) -> Any:
-    module, name = KINDS[kind].split(":")
-    return getattr(importlib.import_module(module), name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from components.boundary import Step, running
 from components.training import export, must_be_of_today
 from recommender.baselines.cold_users import fit_cold_users
+from recommender.ensemble import fused
 from recommender.features.dataset import Dataset
 from recommender.training import curves
 from recommender.training.run import Trained, forget, train
@@ -39,7 +40,8 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
             label = "train" if len(data.folds) == 1 else f"train {place + 1}/{len(data.folds)}"
             cold = fit_cold_users(data, fold, step.config)
             one = _train(step, Path(dataset), place, data, label)
-            one = replace(one, model=replace(one.model, cold=cold))
+            model_of_fold = fused(one.model, data, fold, step.config)
+            one = replace(one, model=replace(model_of_fold, cold=cold))
             last = place == len(data.folds) - 1
             saved = folder / "candidate" if last else folder / "folds" / str(place)
             one.model.save(saved)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from recommender.config.ensemble import EnsembleConfig
 from recommender.config.section import Section
 
 
@@ -132,6 +133,10 @@ class TrainingConfig(Section):
     threads: int = Field(1, ge=1)
     """CPU threads; part of what makes a run repeatable to the byte. A second one gains little at
     small widths, and loses much where another process wants the core."""
+
+    ensemble: EnsembleConfig | None = None
+    """The systems that the trained model is fused with, into the model that is judged and served;
+    None: it is served alone."""
 
     @model_validator(mode="after")
     def _smoothing(self) -> Self:
