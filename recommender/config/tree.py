@@ -21,10 +21,12 @@ from recommender.config.refresh import RefreshConfig
 from recommender.config.registry import RegistryConfig
 from recommender.config.rollout import RolloutConfig
 from recommender.config.section import Section
+from recommender.config.self_supervision import SelfSupervisionConfig
 from recommender.config.serving import ServingConfig
 from recommender.config.source import SourceConfig
 from recommender.config.split import SplitConfig
 from recommender.config.training import TrainingConfig
+from recommender.config.transfer import TransferConfig
 from recommender.config.triggers import TriggersConfig
 from recommender.config.tuning import TuningConfig
 from recommender.errors import ConfigError
@@ -63,6 +65,12 @@ class Config(Section):
 
     training: TrainingConfig = TrainingConfig()
     """How the model is trained."""
+
+    self_supervision: SelfSupervisionConfig = SelfSupervisionConfig()
+    """What is learned beside what comes next."""
+
+    transfer: TransferConfig = TransferConfig()
+    """A model of another catalogue that training starts from."""
 
     refresh: RefreshConfig = RefreshConfig()
     """How the model in production is brought up to date between full trainings."""

@@ -83,9 +83,10 @@ class ItemTower(nn.Module):
         if self.training and self.id_dropout:
             keep_N = keep_N * (torch.rand_like(keep_N) >= self.id_dropout)
         text_ND = nn.functional.linear(text_NV, self.projection_DV)
-        return text_ND + keep_N[:, None] * self._ids(rows_N)
+        return text_ND + keep_N[:, None] * self.id_parts(rows_N)
 
-    def _ids(self, rows_N: Tensor | None) -> Tensor:
+    def id_parts(self, rows_N: Tensor | None) -> Tensor:
+        """Return the id parts of items, known ones or not, (N, D); arguments as `forward`."""
         sparse = self.sparse and self.training
         if self.buckets_I2 is None:
             if rows_N is None:

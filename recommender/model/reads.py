@@ -8,7 +8,7 @@ Shape letters: I items, V columns of all modalities, W width of one modality's v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -81,7 +81,11 @@ class Reads:
 
 
 def item_columns(
-    items: pa.Table, text_IW: Floats, known_I: NDArray[np.bool_], config: ModelConfig
+    items: pa.Table,
+    text_IW: Floats,
+    known_I: NDArray[np.bool_],
+    config: ModelConfig,
+    read_text: Callable[[Floats], Floats] | None = None,
 ) -> tuple[Floats, ItemAttributes | None, dict[str, int]]:
     """Return what the item tower reads of a catalogue.
 
@@ -90,11 +94,13 @@ def item_columns(
         text_IW: text vectors of the encoder.
         known_I: items seen in training, from which everything is learned.
         config: which modalities are read.
+        read_text: how words are read already; None: their whitening is learned, too.
 
     Returns:
         the columns, (I, V); which of them are attributes; how many each further vector has.
     """
-    parts = [whiten(text_IW, known_I, config.text_width)]
+    white = whiten(text_IW, known_I, config.text_width) if read_text is None else read_text(text_IW)
+    parts = [white]
     attributes = None
     if config.attribute_width or config.numbers:
         attributes = ItemAttributes.learned(items, known_I, config.attribute_width, config.numbers)

@@ -12,6 +12,7 @@ import recommender
 from recommender.config import Config
 from recommender.features.dataset import Dataset
 from recommender.split import Fold
+from recommender.training.transfer import identity
 
 # Code whose change may change the weights. A checkpoint of other code is not gone on from.
 _CODE = (
@@ -78,6 +79,8 @@ def _settings(fold: Fold, config: Config) -> bytes:
         "actions": config.actions.model_dump(mode="json"),
         "model": config.model.model_dump(mode="json"),
         "training": config.training.model_dump(mode="json"),
+        "self_supervision": config.self_supervision.model_dump(mode="json"),
+        "transfer": identity(config),
         "history_limit": config.features.history_limit,
         "requests_per_user": config.evaluation.requests_per_user,
     }

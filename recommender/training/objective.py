@@ -26,6 +26,7 @@ from recommender.training.generalised_bce import generalised_bce
 from recommender.training.losses import Adjustments, catalogue_cross_entropy
 from recommender.training.negatives import Negatives
 from recommender.training.popularity import SMOOTHING
+from recommender.training.self_supervision import SelfSupervision
 from recommender.training.tasks import Lost, weighed
 
 _LOGITS_AT_ONCE = 2**20
@@ -58,12 +59,18 @@ class Objective:
         examples: what the batches are cut from.
         config: the losses, and what they weigh.
         targets_I: how often each item is a target, where `examples` are a part only, (I,).
+        extra: what is made small beside the tasks.
     """
 
     def __init__(
-        self, examples: Examples, config: TrainingConfig, targets_I: Ints | None = None
+        self,
+        examples: Examples,
+        config: TrainingConfig,
+        targets_I: Ints | None = None,
+        extra: SelfSupervision | None = None,
     ) -> None:
         self.config = config
+        self.extra = extra
         self.exclude_seen = examples.exclude_seen and not config.seen_in_softmax
         self.known_N = torch.from_numpy(np.flatnonzero(examples.known))
         self.known_I = torch.from_numpy(examples.known)
@@ -99,6 +106,12 @@ class Objective:
 
     def __call__(self, module: UnifiedTransformer, batch: Batch) -> Lost:
         """Return the losses of the tasks, and what is made small."""
+        lost = self._of_tasks(module, batch)
+        if self.extra is None:
+            return lost
+        return lost._replace(total=lost.total + self.extra(module, batch))
+
+    def _of_tasks(self, module: UnifiedTransformer, batch: Batch) -> Lost:
         if self.config.empty_share:
             dice_K = torch.rand(len(batch.asked), device=batch.asked.device)
             batch = with_empty(batch, dice_K < self.config.empty_share)

@@ -35,6 +35,7 @@ from recommender.training.device import deterministic, precision
 from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
 from recommender.training.loop import fit
+from recommender.training.pretraining import objective_of
 from recommender.training.run import Trained, examples_before
 from recommender.training.selection import Mask, selected, with_replay
 from recommender.training.state import Phase
@@ -164,7 +165,14 @@ def _refresh(
     anchor = Anchor(module, settings.anchor)
     phase = Phase("refresh", learned, None, settings.epochs, config.seed, anchor=anchor)
     epochs, curve = fit(
-        phase, module, dataset.catalogue, _as_configured(config), checkpoints, label, on_step
+        phase,
+        module,
+        dataset.catalogue,
+        _as_configured(config),
+        checkpoints,
+        label,
+        on_step,
+        objective=objective_of(learned, config),
     )
     bare.load_state_dict(adapters.merged(module))
     model = Model(

@@ -32,9 +32,10 @@ from recommender.training.examples import Examples
 from recommender.training.feed import Feed
 from recommender.training.identity import fingerprint
 from recommender.training.loop import fit
-from recommender.training.objective import Objective
+from recommender.training.pretraining import objective_of, pretrain
 from recommender.training.state import Epoch, Phase
-from recommender.training.team import Alone, Team
+from recommender.training.team import Alone, LossesOf, Team
+from recommender.training.transfer import Source
 from recommender.training.validation import Judge, Validation
 
 
@@ -83,7 +84,7 @@ class Start:
     examples: Examples
     module: UnifiedTransformer
     feed: Feed | None = None
-    objective: Objective | None = None
+    objective: LossesOf | None = None
 
 
 class Ground(Protocol):
@@ -333,7 +334,9 @@ def _examples(
 def fresh_module(
     dataset: Dataset, examples: Examples, config: Config, people: PeopleCodes | None = None
 ) -> UnifiedTransformer:
-    """Return a module for these examples that has learned nothing; the seed decides its weights.
+    """Return a module for these examples that has learned nothing of them.
+
+    The seed decides its weights, but for those of a model that it is to start from.
 
     Args:
         dataset: whose items.
@@ -341,8 +344,12 @@ def fresh_module(
         config: the whole tree.
         people: what is read of whoever it is.
     """
-    model = config.model
-    read_IV, attributes, vectors = item_columns(dataset.items, dataset.text, examples.known, model)
+    model, source = config.model, None
+    if config.transfer.model:
+        source = Source.read(config, dataset.encoder)
+    read_IV, attributes, vectors = item_columns(
+        dataset.items, dataset.text, examples.known, model, source.columns if source else None
+    )
     surfaces = len(config.actions.surfaces) if model.surface else 0
     buckets = id_buckets(dataset.catalogue.ids, model.id_buckets) if model.id_buckets else None
     torch.manual_seed(config.seed)
@@ -356,6 +363,8 @@ def fresh_module(
         reads=Reads(surfaces, people or PeopleCodes(), attributes, vectors),
         buckets_I2=None if buckets is None else torch.from_numpy(buckets),
     )
+    if source is not None:
+        source.into(module, config.actions.types)
     if module.action.values is not None:
         module.action.values.measure(config.actions.types, torch.from_numpy(examples.value))
     return module
@@ -390,7 +399,10 @@ class _Here:
         if config.model.user_attributes:
             people = PeopleCodes.learned(people_before(log, cut), config.model.user_attributes)
         examples = examples_before(dataset, cut, config, people)
-        return Start(examples, fresh_module(dataset, examples, config, people))
+        module = fresh_module(dataset, examples, config, people)
+        if config.self_supervision.pretraining_epochs:
+            pretrain(module, examples, dataset.catalogue, config, self.checkpoints, cut)
+        return Start(examples, module, objective=objective_of(examples, config))
 
 
 def log_read(dataset: Dataset, config: Config) -> EventLog:

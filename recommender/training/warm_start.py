@@ -11,10 +11,12 @@ text components, W width of the encoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recommender.errors import TrainingError
 from recommender.features.dataset import Dataset
@@ -133,5 +135,16 @@ def own_parts(module: UnifiedTransformer, rows_I: NDArray[np.bool_]) -> None:
         )
     for parameter in (module.tower.id_ID, module.popularity.rest_I):
         parameter.requires_grad_(True)
-        mask = mine_I.view(-1, *[1] * (parameter.ndim - 1))
-        parameter.register_hook(lambda gradient, mask=mask: gradient * mask)  # type: ignore[no-untyped-call]
+        parameter.register_hook(partial(_of_rows, mine_I))  # type: ignore[no-untyped-call]
+
+
+def _of_rows(mine_I: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient of some rows of a table, zeros for the others."""
+    if gradient.is_sparse:
+        gradient = gradient.coalesce()
+        rows_R, values = gradient.indices()[0], gradient.values()
+        kept_R = mine_I[rows_R] > 0
+        return torch.sparse_coo_tensor(
+            rows_R[None, kept_R], values[kept_R], gradient.shape, is_coalesced=True
+        )
+    return gradient * mine_I.view(-1, *[1] * (gradient.ndim - 1))

@@ -24,7 +24,7 @@ from recommender.training.distributed.facts import Facts
 from recommender.training.distributed.lanes import LaneCounts, LaneFeed, own_lanes, user_ranges
 from recommender.training.distributed.ranks import Ranks
 from recommender.training.identity import code_version, settings_digest
-from recommender.training.objective import Objective
+from recommender.training.pretraining import objective_of
 from recommender.training.run import Start, examples_of, fresh_module, log_read, people_before
 from recommender.training.validation import Validation
 
@@ -110,6 +110,12 @@ class LaneGround:
         self, folder: Path, place: int, config: Config, ranks: Ranks, checkpoints: Checkpoints
     ) -> None:
         described = read_json(folder / "dataset.json")
+        if config.self_supervision.pretraining_epochs:
+            raise ConfigError(
+                "pretraining is the work of one process",
+                "set self_supervision.pretraining_epochs to 0, so that its losses are added to "
+                "those of training, or distributed.launcher: none",
+            )
         self.fold = Fold(**described["folds"][place])
         self.team = ranks
         self.checkpoints = SharedCheckpoints(checkpoints, ranks)
@@ -176,7 +182,7 @@ class LaneGround:
             config.seed,
         )
         module = fresh_module(self.dataset, some, config, people)
-        return Start(some, module, feed, Objective(some, training, targets_I))
+        return Start(some, module, feed, objective_of(some, config, targets_I))
 
     def _facts(self, cut: int) -> Facts:
         """Return what all must know; the first process looks at every lane, one by one."""

@@ -1,0 +1,163 @@
+"""A fresh module that begins with what was learned on another catalogue.
+
+The two catalogues have words in common and no items. So the map from words to item vectors, the
+body, the heads and what an event type of the same name means are taken along; whatever belongs to
+an item (its id part, its popularity) begins anew.
+
+Shape letters: I items of the data set, J items of the model's own, V whitened text components,
+W width of the encoder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recommender.artifact import Model
+from recommender.config import Config
+from recommender.errors import ConfigError, TrainingError
+from recommender.features.dataset import Dataset
+from recommender.model.extended import OtherTextError, Whitening
+from recommender.model.scorer import TransformerScorer
+from recommender.model.transformer import UnifiedTransformer
+from recommender.registry.content import digests, version_of
+
+Floats = NDArray[np.float32]
+
+_OF_ITEMS = frozenset(
+    {
+        "tower.id_ID",
+        "tower.text_IV",
+        "tower.known_I",
+        "tower.buckets_I2",
+        "popularity.popularity_IF",
+        "popularity.known_I",
+        "popularity.rest_I",
+    }
+)
+_EVENT_TYPES = "inputs.action.weight"
+_MUST_FIT = ("blocks.", "tower.projection_DV")
+
+
+class Source:
+    """The model that is started from, and how it reads words.
+
+    Args:
+        model: trained.
+        whitening: from the encoder's vectors to the model's.
+    """
+
+    def __init__(self, model: Model, whitening: Whitening) -> None:
+        scorer = model.scorer
+        if not isinstance(scorer, TransformerScorer):
+            raise TrainingError(f"a {scorer.kind} has nothing that could be transferred")
+        self.model = model
+        self.scorer = scorer
+        self.whitening = whitening
+
+    @classmethod
+    def read(cls, config: Config, encoder: str) -> Source:
+        """Read what `config.transfer` names.
+
+        Args:
+            config: the whole tree.
+            encoder: of the data set that is trained on.
+
+        Raises:
+            ArtifactError: the model can't be read.
+            StorageError: its data set can't be read.
+            TrainingError: it is no Transformer, or the two don't belong together.
+            ConfigError: it reads more of items than their words, or another encoder's.
+        """
+        model = Model.load(Path(config.transfer.model))
+        data = Dataset.read(Path(config.transfer.dataset))
+        return cls.of(model, data, encoder)
+
+    @classmethod
+    def of(cls, model: Model, dataset: Dataset, encoder: str) -> Source:
+        """Put a model and the data set that it was trained on together; raises as `read`."""
+        if dataset.encoder != encoder:
+            raise ConfigError(
+                f"the model to start from reads words by {dataset.encoder}, this data set's are "
+                f"by {encoder}",
+                "set features.text to the same encoder for both",
+            )
+        scorer = model.scorer
+        if not isinstance(scorer, TransformerScorer):
+            raise TrainingError(f"a {scorer.kind} has nothing that could be transferred")
+        reads = scorer.module.reads
+        if reads.items is not None or reads.vectors:
+            raise ConfigError(
+                "the model to start from reads attributes or further vectors of its own catalogue",
+                "transfer is by words: train it with attribute_width 0, and no numbers or vectors",
+            )
+        index = dataset.catalogue.index
+        rows = [index.get(item, -1) for item in scorer.catalogue.ids]
+        had_JV = scorer.module.tower.text_IV.numpy()
+        both = np.array([row >= 0 for row in rows])
+        try:
+            text_KW = dataset.text[np.array(rows)[both]]
+            return cls(model, Whitening.between(text_KW, had_JV[both]))
+        except OtherTextError as error:
+            raise TrainingError(
+                f"the model to start from was not trained on the data set beside it: {error}",
+                "name the data set of its own run in transfer.dataset",
+            ) from None
+
+    def columns(self, text_IW: Floats) -> Floats:
+        """Return text vectors as the model reads them, (I, V)."""
+        return self.whitening(text_IW)
+
+    def into(self, module: UnifiedTransformer, types: tuple[str, ...]) -> None:
+        """Copy what is not an item's into a fresh module, in place.
+
+        Args:
+            module: whose tower reads `columns`.
+            types: its event types.
+
+        Raises:
+            TrainingError: the two are of different shapes.
+        """
+        theirs, ours = self.scorer.module.state_dict(), module.state_dict()
+        had = self.model.actions.types
+        for name, value in ours.items():
+            if name in _OF_ITEMS or name not in theirs:
+                continue
+            if name == _EVENT_TYPES:
+                _copy_rows(theirs[name], had, value, types)
+            elif theirs[name].shape == value.shape and (
+                types == had or not name.startswith("action.")
+            ):
+                value.copy_(theirs[name])
+            elif name.startswith(_MUST_FIT):
+                raise TrainingError(
+                    f"{name} is {tuple(theirs[name].shape)} in the model to start from, "
+                    f"{tuple(value.shape)} here",
+                    "train both with the same `model` settings",
+                )
+
+
+def identity(config: Config) -> str:
+    """Return what tells the model that is started from apart from others; "" where there is none.
+
+    Raises:
+        ArtifactError: there is no model where the configuration says.
+    """
+    return version_of(digests(Path(config.transfer.model))) if config.transfer.model else ""
+
+
+def _copy_rows(
+    source: Tensor, had: tuple[str, ...], target: Tensor, types: tuple[str, ...]
+) -> None:
+    """Copy the rows of event types that both know, by name; row 0 is padding."""
+    if source.shape[1:] != target.shape[1:]:
+        return
+    with torch.no_grad():
+        target[0] = source[0]
+        for place, name in enumerate(types):
+            if name in had:
+                target[place + 1] = source[had.index(name) + 1]
