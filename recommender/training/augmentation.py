@@ -120,4 +120,4 @@ def _stretch(lengths_B: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def _place(config: SelfSupervisionConfig, name: str) -> int:
-    return config.augmentations.index(name) if name in config.augmentations else -1  # type: ignore[arg-type]
+    return config.augmentations.index(name) if name in config.augmentations else -1

@@ -59,7 +59,7 @@ class Objective:
         examples: what the batches are cut from.
         config: the losses, and what they weigh.
         targets_I: how often each item is a target, where `examples` are a part only, (I,).
-        extra: what is made small beside the tasks.
+        beside: what is made small beside the tasks' losses.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Objective:
         examples: Examples,
         config: TrainingConfig,
         targets_I: Ints | None = None,
-        extra: SelfSupervision | None = None,
+        beside: SelfSupervision | None = None,
     ) -> None:
         self.config = config
-        self.extra = extra
+        self.beside = beside
         self.exclude_seen = examples.exclude_seen and not config.seen_in_softmax
         self.known_N = torch.from_numpy(np.flatnonzero(examples.known))
         self.known_I = torch.from_numpy(examples.known)
@@ -107,9 +107,9 @@ class Objective:
     def __call__(self, module: UnifiedTransformer, batch: Batch) -> Lost:
         """Return the losses of the tasks, and what is made small."""
         lost = self._of_tasks(module, batch)
-        if self.extra is None:
+        if self.beside is None:
             return lost
-        return lost._replace(total=lost.total + self.extra(module, batch))
+        return lost._replace(total=lost.total + self.beside(module, batch))
 
     def _of_tasks(self, module: UnifiedTransformer, batch: Batch) -> Lost:
         if self.config.empty_share:

@@ -80,9 +80,7 @@ class SelfSupervision:
         hidden_BT = hidden(lengths_B, histories.events, self.config.share)
         if not hidden_BT.any():
             return items_ND.sum() * 0
-        struck = replace(
-            histories, items=histories.items.masked_fill(hidden_BT, len(items_ND))
-        )
+        struck = replace(histories, items=histories.items.masked_fill(hidden_BT, len(items_ND)))
         states_BSD = module.states(read_ND, struck)
         named_MD = nn.functional.rms_norm(states_BSD[:, 1:][hidden_BT], items_ND.shape[1:])
         logits_MN = module.scaled(named_MD) @ items_ND.T
@@ -99,8 +97,8 @@ class SelfSupervision:
             one: the histories, changed.
             other: the same, changed again.
         """
-        ends = [self._ends(module, read_ND, view) for view in (one, other)]
-        return _told_apart(*ends, self.config.temperature)
+        one_BD, other_BD = (self._ends(module, read_ND, view) for view in (one, other))
+        return _told_apart(one_BD, other_BD, self.config.temperature)
 
     def alignment(self, module: UnifiedTransformer, rows_N: Tensor) -> Tensor:
         """Return InfoNCE between the words and the id parts of the batch's items, both ways.

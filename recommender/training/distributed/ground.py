@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from recommender.config import Config
-from recommender.errors import TrainingError
+from recommender.errors import ConfigError, TrainingError
 from recommender.features.dataset import Dataset
 from recommender.files import read_json
 from recommender.model.people import Attribute, PeopleCodes
