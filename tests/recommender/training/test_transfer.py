@@ -23,7 +23,7 @@ def origin(tmp_path_factory):
     """A trained model and its data set, on file."""
     torch.set_num_threads(1)
     root, data = tmp_path_factory.mktemp("origin"), tiny_dataset()
-    config = tiny_config(root / "state", epochs=5, refit=False)
+    config = tiny_config(root / "state", epochs=6, refit=False)
     train(data, data.folds[0], config).model.save(root / "model")
     data.write(root / "dataset")
     return root, data
@@ -64,7 +64,8 @@ def test_before_any_training_it_knows_which_words_follow_which(origin, elsewhere
     moved = begun(elsewhere, transferring(settings, root))
     fresh = begun(elsewhere, settings(epochs=1))
     assert len(asked) > 20
-    assert asked.ndcg(moved) > 1.1 * asked.ndcg(fresh)
+    there, here = asked.ndcg(moved), asked.ndcg(fresh)
+    assert there > here + 0.01, (there, here)
 
 
 def test_no_item_s_own_part_is_taken_along_and_everything_else_is(origin, elsewhere, settings):
