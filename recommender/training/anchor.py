@@ -37,4 +37,5 @@ class Anchor:
         share = min(1.0, rate * self.strength)
         for name, parameter in module.named_parameters():
             if name in self._start:
-                parameter.lerp_(self._start[name], share)
+                start = self._start[name] = self._start[name].to(parameter.device)
+                parameter.lerp_(start, share)

@@ -40,8 +40,9 @@ def hidden(lengths_B: Tensor, events: int, share: float) -> Tensor:
         events: T.
         share: of the events.
     """
-    drawn_BT = torch.rand(len(lengths_B), events) < share
-    return drawn_BT & (torch.arange(events) < lengths_B[:, None])
+    device = lengths_B.device
+    drawn_BT = torch.rand(len(lengths_B), events, device=device) < share
+    return drawn_BT & (torch.arange(events, device=device) < lengths_B[:, None])
 
 
 def nearest(columns_NV: Tensor) -> Tensor:
@@ -50,15 +51,17 @@ def nearest(columns_NV: Tensor) -> Tensor:
     Args:
         columns_NV: whitened text of the batch's items.
     """
-    count = len(columns_NV)
+    count, device = len(columns_NV), columns_NV.device
     if count < 2:
-        return torch.arange(count)
+        return torch.arange(count, device=device)
     unit_NV = nn.functional.normalize(columns_NV, dim=1)
     alike_NN = (unit_NV @ unit_NV.T).fill_diagonal_(-2)
     worded_N = columns_NV.abs().sum(dim=1) > 0
     alike_NN.masked_fill_(~worded_N, -2)
     best = alike_NN.max(dim=1)
-    return torch.where(worded_N & (best.values > -2), best.indices, torch.arange(count))
+    return torch.where(
+        worded_N & (best.values > -2), best.indices, torch.arange(count, device=device)
+    )
 
 
 def changed(
@@ -73,14 +76,15 @@ def changed(
         config: which ways, and how much.
     """
     batch, events = histories.items.shape
-    places_T = torch.arange(events)
-    ways_B = torch.randint(len(config.augmentations), (batch,))
+    device = histories.items.device
+    places_T = torch.arange(events, device=device)
+    ways_B = torch.randint(len(config.augmentations), (batch,), device=device)
     index_BT = places_T.expand(batch, -1)
     items, left_B = histories.items, lengths_B
     # A stretch of the history: that which a crop leaves, or whose items change places.
     first_B, count_B = _stretch(lengths_B, config.share)
     kept_B = lengths_B - count_B
-    begin_B = (torch.rand(batch) * (count_B + 1)).long().clamp(max=count_B)
+    begin_B = (torch.rand(batch, device=device) * (count_B + 1)).long().clamp(max=count_B)
     for way, name in enumerate(config.augmentations):
         mine_B1 = (ways_B == way)[:, None]
         if name == "crop":
@@ -90,7 +94,9 @@ def changed(
         elif name == "reorder":
             end_B = first_B + count_B
             inside_BT = (places_T >= first_B[:, None]) & (places_T < end_B[:, None])
-            somewhere_BT = first_B[:, None] + torch.rand(batch, events) * count_B[:, None]
+            somewhere_BT = (
+                first_B[:, None] + torch.rand(batch, events, device=device) * count_B[:, None]
+            )
             keys_BT = torch.where(inside_BT, somewhere_BT, places_T.float())
             shuffled_BT = torch.where(mine_B1, keys_BT.argsort(dim=1, stable=True), index_BT)
             index_BT = torch.where(mine_B1, shuffled_BT, index_BT)
@@ -115,7 +121,9 @@ def changed(
 def _stretch(lengths_B: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return the first event and the number of events of a stretch of each history, (B,) each."""
     count_B = (lengths_B * share).long()
-    first_B = (torch.rand(len(lengths_B)) * (lengths_B - count_B + 1)).long()
+    first_B = (
+        torch.rand(lengths_B.shape, device=lengths_B.device) * (lengths_B - count_B + 1)
+    ).long()
     return torch.minimum(first_B, lengths_B - count_B), count_B
 
 

@@ -39,7 +39,7 @@ from recommender.training.state import (
     resume,
     save,
 )
-from recommender.training.team import Alone, Losses, LossesOf, Team
+from recommender.training.team import Alone, Losses, Team
 from recommender.training.work import model_flops
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     feed: Feed | None = None,
     team: Team | None = None,
-    objective: LossesOf | None = None,
+    objective: Objective | None = None,
 ) -> tuple[int, list[Epoch]]:
     """Train a module in place; afterwards it holds the weights of the best epoch.
 

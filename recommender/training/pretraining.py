@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from recommender.config import Config
 from recommender.features.sequences import Catalogue, Ints
 from recommender.model.transformer import UnifiedTransformer
@@ -56,16 +54,20 @@ def pretrain(
         TrainingError: a loss or gradient is not finite.
     """
     settings = config.self_supervision
-    losses = SelfSupervision(settings)
-
-    def alone(module: UnifiedTransformer, batch: Batch) -> Lost:
-        nothing, total = torch.zeros(()), losses(module, batch)
-        if not total.requires_grad:
-            total = total + 0 * module.log_scale  # a batch without history
-        return Lost(total, nothing, nothing, total)
-
     epochs = settings.pretraining_epochs
     own = Checkpoints(checkpoints.folder / f"pretraining-{cut}", checkpoints.fingerprint)
     phase = Phase("pretraining", examples, None, epochs, config.seed)
     loop = config.training.model_copy(update={"epochs": epochs})
+    alone = _Alone(examples, config.training, beside=SelfSupervision(settings))
     fit(phase, module, catalogue, loop, own, "pretraining", objective=alone)
+
+
+class _Alone(Objective):
+    """What needs no outcome, and nothing else."""
+
+    def __call__(self, module: UnifiedTransformer, batch: Batch) -> Lost:
+        nothing = module.log_scale.new_zeros(())
+        total = nothing if self.beside is None else self.beside(module, batch)
+        if not total.requires_grad:
+            total = total + 0 * module.log_scale  # a batch without history
+        return Lost(total, nothing, nothing, total)

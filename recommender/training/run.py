@@ -32,9 +32,10 @@ from recommender.training.examples import Examples
 from recommender.training.feed import Feed
 from recommender.training.identity import fingerprint
 from recommender.training.loop import fit
+from recommender.training.objective import Objective
 from recommender.training.pretraining import objective_of, pretrain
 from recommender.training.state import Epoch, Phase
-from recommender.training.team import Alone, LossesOf, Team
+from recommender.training.team import Alone, Team
 from recommender.training.transfer import Source
 from recommender.training.validation import Judge, Validation
 
@@ -84,7 +85,7 @@ class Start:
     examples: Examples
     module: UnifiedTransformer
     feed: Feed | None = None
-    objective: LossesOf | None = None
+    objective: Objective | None = None
 
 
 class Ground(Protocol):

@@ -32,7 +32,7 @@ class SelfSupervision:
 
     def __call__(self, module: UnifiedTransformer, batch: Batch) -> Tensor:
         """Return their weighted sum."""
-        config, total = self.config, torch.zeros(())
+        config, total = self.config, module.log_scale.new_zeros(())
         lengths_B = (batch.histories.actions > 0).sum(dim=1)
         long = lengths_B > 0
         if not long.any():
@@ -111,21 +111,21 @@ class SelfSupervision:
         both_N = (tower.known_I[rows_N] > 0) & (tower.text_IV[rows_N].abs().sum(dim=1) > 0)
         rows_K = rows_N[both_N]
         if len(rows_K) < 2:
-            return torch.zeros(())
+            return module.log_scale.new_zeros(())
         words_KD = nn.functional.linear(tower.text_IV[rows_K], tower.projection_DV)
         return _told_apart(words_KD, tower.id_parts(rows_K), self.config.temperature)
 
     @staticmethod
     def _ends(module: UnifiedTransformer, read_ND: Tensor, view: View) -> Tensor:
         states_BSD = module.states(read_ND, view.histories)
-        return states_BSD[torch.arange(len(states_BSD)), view.lengths]
+        return states_BSD[torch.arange(len(states_BSD), device=states_BSD.device), view.lengths]
 
 
 def _told_apart(one_XD: Tensor, other_XD: Tensor, temperature: float) -> Tensor:
     """Return the mean cross-entropy of finding each row's own partner, both ways, nats."""
     one_XD, other_XD = (nn.functional.normalize(each, dim=1) for each in (one_XD, other_XD))
     logits_XX = one_XD @ other_XD.T / temperature
-    own_X = torch.arange(len(logits_XX))
+    own_X = torch.arange(len(logits_XX), device=logits_XX.device)
     there = nn.functional.cross_entropy(logits_XX, own_X)
     return (there + nn.functional.cross_entropy(logits_XX.T, own_X)) / 2
 

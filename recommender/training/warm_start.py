@@ -140,6 +140,7 @@ def own_parts(module: UnifiedTransformer, rows_I: NDArray[np.bool_]) -> None:
 
 def _of_rows(mine_I: Tensor, gradient: Tensor) -> Tensor:
     """Return the gradient of some rows of a table, zeros for the others."""
+    mine_I = mine_I.to(gradient.device)
     if gradient.is_sparse:
         gradient = gradient.coalesce()
         rows_R, values = gradient.indices()[0], gradient.values()
