@@ -13,7 +13,7 @@ class TextTuning(Section):
     rank: int = Field(8, ge=1)
     """Of the adapters."""
 
-    alpha: float = Field(16.0, gt=0)
+    alpha: int = Field(16, ge=1)
     """What the adapters' product is multiplied by, times 1 / rank."""
 
     steps: int = Field(300, ge=1)

@@ -67,8 +67,8 @@ def neighbours(log: EventLog, before: int, pause_ms: int = _LONGEST_PAUSE_MS) ->
     past = log.before(before)
     user, time = past.user_of_event, past.times
     near = (user[1:] == user[:-1]) & (np.diff(time) <= pause_ms)
-    pairs = np.stack([past.items[:-1][near], past.items[1:][near]], axis=1).astype(np.int64)
-    return pairs[pairs[:, 0] != pairs[:, 1]]
+    pairs: Ints = np.stack([past.items[:-1][near], past.items[1:][near]], axis=1).astype(np.int64)
+    return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]])
 
 
 def tune(
