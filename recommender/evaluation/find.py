@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import asdict
 
 import numpy as np
 
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.evaluation.breakdown import break_down, gaps, groups, strongest
-from recommender.evaluation.findings import BudgetFacts, CurvePoint, Findings, HeadFacts
+from recommender.evaluation.findings import (
+    BudgetFacts,
+    CurvePoint,
+    Findings,
+    HeadFacts,
+    ValueFacts,
+)
 from recommender.evaluation.heads import ActionModel, Head, judge_heads
 from recommender.evaluation.listing import describe_lists, describe_providers
 from recommender.evaluation.logged import off_policy
@@ -19,7 +26,9 @@ from recommender.evaluation.long_term.versions import versions
 from recommender.evaluation.long_term.view import view
 from recommender.evaluation.panel import Panel
 from recommender.evaluation.records import rounded
+from recommender.evaluation.values import judge_values
 from recommender.features.dataset import Dataset
+from recommender.scoring import ValueModel
 
 _TIMED = 30
 
@@ -49,6 +58,7 @@ def find(
         providers=describe_providers(panel, dataset, config),
         lists=describe_lists(panel, dataset, config),
         heads=_heads(candidate, dataset, config),
+        values=_values(candidate, dataset, config),
         off_policy=off_policy(candidate.scorer, candidate.history, dataset, fold, config),
         long_term=view(dataset.log, config.actions),
         versions=None if shown is None else versions(shown, config),
@@ -69,6 +79,24 @@ def _heads(candidate: Model, dataset: Dataset, config: Config) -> tuple[HeadFact
         seed=config.seed,
     )
     return tuple(_facts(head) for head in judged)
+
+
+def _values(candidate: Model, dataset: Dataset, config: Config) -> tuple[ValueFacts, ...]:
+    scorer, values = candidate.scorer, config.model.ranking.values
+    # A candidate that was trained otherwise may foretell other values, or none.
+    if not isinstance(scorer, ValueModel) or not {v.name for v in values} <= {*scorer.value_names}:
+        return ()
+    judged = judge_values(
+        scorer,
+        dataset,
+        dataset.folds[-1],
+        config.actions,
+        values,
+        history_limit=min(candidate.history, config.features.history_limit),
+        most=config.evaluation.head_cases,
+        seed=config.seed,
+    )
+    return tuple(ValueFacts(**asdict(fit)) for fit in judged)
 
 
 def _facts(head: Head) -> HeadFacts:

@@ -130,6 +130,20 @@ class HeadFacts(Record):
     curve: tuple[CurvePoint, ...]
 
 
+class ValueFacts(Record):
+    """How far one kind of expected values is from what was given; see `values.ValueFit`."""
+
+    name: str
+    cases: int
+    users: int
+    mean: float
+    mse: float
+    rmse: float
+    mae: float
+    item_rmse: float
+    item_mae: float
+
+
 class OffPolicyFacts(Record):
     """What the log says the candidate would have earned.
 
@@ -346,6 +360,7 @@ class Findings(Record):
         providers: the largest providers.
         lists: of every system.
         heads: of the candidate, on the last fold.
+        values: that the candidate foretells, on the last fold.
         off_policy: None where no propensities were logged.
         long_term: as the log shows it.
         versions: None where no served lists were logged.
@@ -358,6 +373,7 @@ class Findings(Record):
     providers: tuple[ProviderFacts, ...] = ()
     lists: tuple[ListFacts, ...] = ()
     heads: tuple[HeadFacts, ...] = ()
+    values: tuple[ValueFacts, ...] = ()
     off_policy: OffPolicyFacts | None = None
     long_term: LongTermFacts | None = None
     versions: VersionsFacts | None = None

@@ -49,21 +49,20 @@ def same(ours: TransformerScorer, theirs: TransformerScorer, asked: Histories, s
     np.testing.assert_allclose(ours.expected_values(asked, items), expected, rtol=1e-5, atol=ATOL)
 
 
-@pytest.mark.parametrize("lengths", [[0], [1], [0, 0], [3, 0, 1, HISTORY, 7], [40, 2]], ids=str)
 @pytest.mark.parametrize(
     "shape",
     [{}, {"layers": 1}, {"request_time": False}, {"time_bias": False}],
     ids=["all", "one block", "no request", "no time bias"],
 )
-def test_reading_once_gives_what_the_whole_module_gives(lengths, shape) -> None:
+def test_reading_once_gives_what_the_whole_module_gives(shape) -> None:
     whole = made(**shape)
     ours, theirs = StateScorer(whole, CATALOGUE), TransformerScorer(whole, CATALOGUE)
     assert ours.value_names == theirs.value_names == NAMES
-    for seed in range(3):
+    for seed, lengths in enumerate([[0], [1], [0, 0], [3, 0, 1, HISTORY, 7], [40, 2]]):
         same(ours, theirs, histories(lengths, seed), seed)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 99),
     visits=st.lists(st.integers(0, 4), min_size=1, max_size=5),
