@@ -31,38 +31,52 @@ class Prepared(NamedTuple):
     dataset: Any
 
 
-def prepare(config: str, run_id: str, after: dsl.PipelineTask | None = None) -> Prepared:
+def prepare(
+    config: str, run_id: str, workspace: str, after: dsl.PipelineTask | None = None
+) -> Prepared:
     """Add ingest → validate → materialize.
 
     Args:
         config: the whole configuration as JSON.
         run_id: names the run's reports.
+        workspace: claim of the workspace's volume.
         after: a task without which there is no use in beginning.
     """
-    raw = equip(ingest(config=config, run_id=run_id), "ingest")
+    raw = equip(ingest(config=config, run_id=run_id), "ingest", workspace=workspace)
     if after is not None:
         raw.after(after)
-    valid = equip(validate(config=config, run_id=run_id, data=raw.outputs["data"]), "validate")
+    valid = equip(
+        validate(config=config, run_id=run_id, data=raw.outputs["data"]),
+        "validate",
+        workspace=workspace,
+    )
     features = equip(
-        materialize(config=config, run_id=run_id, clean=valid.outputs["clean"]), "materialize"
+        materialize(config=config, run_id=run_id, clean=valid.outputs["clean"]),
+        "materialize",
+        workspace=workspace,
     )
     return Prepared(valid.outputs["clean"], features.outputs["dataset"])
 
 
-def judge_and_release(config: str, run_id: str, data: Prepared, model: Any) -> None:
+def judge_and_release(config: str, run_id: str, workspace: str, data: Prepared, model: Any) -> None:
     """Add evaluate → gate → register, and deploy if the candidate passed.
 
     Args:
         config: the whole configuration as JSON.
         run_id: names the run's reports.
+        workspace: claim of the workspace's volume.
         data: from `prepare`.
         model: what a step that trains left.
     """
     evaluated = equip(
-        evaluate(config=config, run_id=run_id, dataset=data.dataset, model=model), "evaluate"
+        evaluate(config=config, run_id=run_id, dataset=data.dataset, model=model),
+        "evaluate",
+        workspace=workspace,
     )
     judged = equip(
-        gate(config=config, run_id=run_id, evaluation=evaluated.outputs["evaluation"]), "gate"
+        gate(config=config, run_id=run_id, evaluation=evaluated.outputs["evaluation"]),
+        "gate",
+        workspace=workspace,
     )
     record = {
         "config": config,
@@ -73,12 +87,13 @@ def judge_and_release(config: str, run_id: str, data: Prepared, model: Any) -> N
         "decision": judged.outputs["decision"],
     }
     with dsl.If(judged.outputs["Output"] == "pass"):
-        accepted = equip(register(**record), "register")
+        accepted = equip(register(**record), "register", workspace=workspace)
         equip(
             deploy(
                 config=config, run_id=run_id, clean=data.clean, version=accepted.outputs["Output"]
             ),
             "deploy",
+            workspace=workspace,
         )
     with dsl.Else():
-        equip(register(**record), "register")
+        equip(register(**record), "register", workspace=workspace)

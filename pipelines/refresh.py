@@ -10,6 +10,7 @@ from kfp import dsl
 from components.champion.component import champion
 from components.outcome.component import outcome
 from components.refresh.component import refresh as learn_since
+from pipelines.cluster_parameters import CLAIM
 from pipelines.parts import judge_and_release, prepare
 from pipelines.steps import equip
 
@@ -18,18 +19,21 @@ from pipelines.steps import equip
     name="ostinato-refresh",
     description="Let the champion learn what happened since, judge it, and deploy by a canary.",
 )
-def refresh(config: str, run_id: str) -> None:
+def refresh(config: str, run_id: str, workspace: str = CLAIM) -> None:
     """Refresh the champion and put the result into production if it deserves it.
 
     Args:
         config: the whole configuration as JSON, with one cut (`ostinato refresh` fills it in).
         run_id: names the run's reports; unique.
+        workspace: claim of the volume that the steps share, on a cluster.
     """
-    ended = equip(outcome(config=config, run_id=run_id), "outcome")
+    ended = equip(outcome(config=config, run_id=run_id), "outcome", workspace=workspace)
     with dsl.ExitHandler(ended):
         # Without a champion there is nothing to refresh, which is said before work begins.
-        reigning = equip(champion(config=config, run_id=run_id), "register", "champion")
-        data = prepare(config, run_id, after=reigning)
+        reigning = equip(
+            champion(config=config, run_id=run_id), "register", "champion", workspace=workspace
+        )
+        data = prepare(config, run_id, workspace, after=reigning)
         refreshed = equip(
             learn_since(
                 config=config,
@@ -39,5 +43,6 @@ def refresh(config: str, run_id: str) -> None:
             ),
             "train",
             "refresh",
+            workspace=workspace,
         )
-        judge_and_release(config, run_id, data, refreshed.outputs["model"])
+        judge_and_release(config, run_id, workspace, data, refreshed.outputs["model"])

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from kfp import dsl, kubernetes
 
+from pipelines.cluster_parameters import CLAIM, WORKSPACE
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -56,15 +58,41 @@ STEP_LABEL = "ostinato.example/step"
 _USER = 65532
 
 
-def equip(task: dsl.PipelineTask, step: str, name: str = "") -> dsl.PipelineTask:
-    """Give a task of the pipeline what `NEEDS` says its step asks for.
+_ENVIRONMENT = "ostinato-steps"
+_VARIABLES = (
+    "OSTINATO_PROFILE",
+    "OSTINATO_OFFLINE",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_DEFAULT_REGION",
+)
+# Those that read or write stores: ingest takes up what has landed there since the source.
+_STORES = {"ingest", "materialize", "deploy"}
+
+
+def equip(
+    task: dsl.PipelineTask, step: str, name: str = "", *, workspace: str = CLAIM
+) -> dsl.PipelineTask:
+    """Give a task of the pipeline what `NEEDS` says its step asks for, and what every step has.
 
     Args:
         task: of the pipeline.
         step: whose needs, image and rights the task has.
         name: what people read, where it isn't that step itself.
+        workspace: claim of the workspace's volume; a parameter of the pipeline.
     """
     needs = NEEDS[step]
+    kubernetes.mount_pvc(task, pvc_name=workspace, mount_path=WORKSPACE)
+    kubernetes.empty_dir_mount(task, "tmp", "/tmp")  # noqa: S108 a pod's own
+    # Missing ones are left out: without them the stores are files of the workspace.
+    kubernetes.use_config_map_as_env(
+        task, _ENVIRONMENT, {each: each for each in _VARIABLES}, optional=True
+    )
+    if step in _STORES:
+        stores = {"redis": "OSTINATO_REDIS", "registry": "OSTINATO_REGISTRY"}
+        kubernetes.use_secret_as_env(task, "ostinato-stores", stores, optional=True)
+    # Where S3 is no AWS (MinIO), steps have a key; on AWS their account has a role.
+    keys = {"minio-user": "AWS_ACCESS_KEY_ID", "minio-password": "AWS_SECRET_ACCESS_KEY"}
+    kubernetes.use_secret_as_env(task, "stores", keys, optional=True)
     task.set_display_name(name or step)
     # What a NetworkPolicy can tell steps apart by: all of a run's pods have one service account.
     kubernetes.add_pod_label(task, STEP_LABEL, step)

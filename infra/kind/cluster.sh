@@ -16,7 +16,8 @@ source infra/kind/versions.env
 readonly NAME=ostinato
 readonly NAMESPACE=ostinato
 readonly CONTEXT="kind-$NAME"
-readonly STEPS=(ingest validate materialize train evaluate gate register deploy outcome serve)
+readonly STEPS=(ingest validate materialize train evaluate gate register deploy outcome)
+readonly SERVERS=(serve feature-server stream triggers router)
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
@@ -80,11 +81,8 @@ stores() {
   say "Redis and MinIO"
   namespace "$NAMESPACE"
   # Passwords are made here and live in the cluster only.
-  kube get secret stores --namespace "$NAMESPACE" >/dev/null 2>&1 ||
-    kube create secret generic stores --namespace "$NAMESPACE" \
-      --from-literal=redis-password="$(openssl rand -hex 16)" \
-      --from-literal=minio-user=ostinato \
-      --from-literal=minio-password="$(openssl rand -hex 16)"
+  secret stores --from-literal=redis-password="$(openssl rand -hex 16)" \
+    --from-literal=minio-user=ostinato --from-literal=minio-password="$(openssl rand -hex 16)"
   export REDIS_IMAGE MINIO_IMAGE
   # shellcheck disable=SC2016 # these names are for envsubst
   envsubst '$REDIS_IMAGE $MINIO_IMAGE' <infra/kind/stores.yaml | apply --namespace "$NAMESPACE" -f -
@@ -95,11 +93,33 @@ images() {
   say "images"
   local version
   version=$(sed -n 's/^VERSION = "\(.*\)"/\1/p' components/images.py)
-  for step in "${STEPS[@]}"; do
-    docker build --quiet --file infra/images/Dockerfile --target "$step" \
-      --tag "ostinato-$step:$version" .
-    kind load docker-image --name "$NAME" "ostinato-$step:$version"
+  for image in "${STEPS[@]}" "${SERVERS[@]}"; do
+    docker build --quiet --file infra/images/Dockerfile --target "$image" \
+      --build-arg REVISION="$(git rev-parse HEAD)" --tag "ostinato-$image:$version" .
+    kind load docker-image --name "$NAME" "ostinato-$image:$version"
   done
+}
+
+# What `dev` reads (docs/operations.md): made here, in the cluster only, and never made anew.
+secrets() {
+  say "secrets"
+  local redis token
+  redis=$(kube get secret stores --namespace "$NAMESPACE" -o jsonpath='{.data.redis-password}' | base64 -d)
+  secret ostinato-stores --from-literal=redis="redis:6379,db=0,password=$redis" \
+    --from-literal=registry=sqlite:////var/lib/ostinato/features/registry.db
+  secret ostinato-features --from-literal=read="$(openssl rand -hex 32)" \
+    --from-literal=write="$(openssl rand -hex 32)"
+  secret ostinato-stream --from-literal=token="$(openssl rand -hex 32)"
+  token=$(openssl rand -hex 32)
+  secret ostinato-triggers --from-literal=token="$token" --from-literal=secret="$(openssl rand -hex 32)" \
+    --from-literal=authorization="Bearer $token" --from-literal=webhook="$(openssl rand -hex 32)"
+}
+
+secret() { # name --from-literal=…
+  local name=$1
+  shift
+  kube get secret "$name" --namespace "$NAMESPACE" >/dev/null 2>&1 ||
+    kube create secret generic "$name" --namespace "$NAMESPACE" "$@"
 }
 
 e2e() {
@@ -127,10 +147,11 @@ down() { kind delete cluster --name "$NAME"; }
 
 case "${1:-}" in
   up)
-    need docker kind kubectl helm envsubst openssl
+    need docker kind kubectl helm envsubst openssl git
     create
     platform
     stores
+    secrets
     images
     ;;
   e2e)

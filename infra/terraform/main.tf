@@ -1,5 +1,5 @@
 # From the outside in: a network, the buckets, a cluster in the network, the identities that its
-# steps take on, the registry for their images, and the online store.
+# steps take on, the repositories of their images, the stores, and the queue that tells of new data.
 
 locals {
   prefix = "${var.name}-${var.environment}"
@@ -44,6 +44,15 @@ module "identity" {
   oidc_issuer = module.cluster.oidc_issuer
   bucket_arns = module.storage.bucket_arns
   kms_key_arn = module.storage.kms_key_arn
+  queue_arn   = module.landing.queue_arn
+}
+
+module "landing" {
+  source = "./modules/landing"
+
+  name        = local.prefix
+  bucket_name = module.storage.bucket_names["data"]
+  bucket_arn  = module.storage.bucket_arns["data"]
 }
 
 module "images" {
@@ -63,5 +72,16 @@ module "online_store" {
   node_type       = var.redis.node_type
   replicas        = var.redis.replicas
   password_secret = var.redis_secret
+  keep            = local.keep
+}
+
+module "registry_store" {
+  source = "./modules/registry_store"
+
+  name            = local.prefix
+  vpc_id          = module.network.vpc_id
+  subnet_ids      = module.network.private_subnet_ids
+  client_group_id = module.cluster.node_security_group_id
+  instance_class  = var.registry_instance_class
   keep            = local.keep
 }

@@ -22,3 +22,18 @@ output "redis_endpoint" {
   description = "host:port of the online store's primary; TLS only."
   value       = module.online_store.endpoint
 }
+
+output "registry_endpoint" {
+  description = "host:port of the registry's PostgreSQL; TLS only."
+  value       = module.registry_store.endpoint
+}
+
+output "registry_password_secret" {
+  description = "Secret in Secrets Manager with its user and password."
+  value       = module.registry_store.password_secret_arn
+}
+
+output "landed_queue" {
+  description = "Queue that is told of new raw data; the name in the overlay's EventSource `lake`."
+  value       = module.landing.queue_name
+}

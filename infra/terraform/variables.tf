@@ -100,6 +100,12 @@ variable "redis_secret" {
   type        = string
 }
 
+variable "registry_instance_class" {
+  description = "Size of the PostgreSQL that holds Feast's registry; a small one does."
+  type        = string
+  default     = "db.t4g.small"
+}
+
 variable "namespace" {
   description = "Kubernetes namespace of the pipeline's steps; roles can be taken by its service accounts only."
   type        = string

@@ -17,6 +17,7 @@ from pipelines.backend.connection import Backend
 from pipelines.backend.listing import everything
 from pipelines.backend.pipeline_versions import ensure_version
 from pipelines.backend.submit import experiment_of
+from pipelines.cluster_parameters import parameters
 from pipelines.compile import FOLDER, for_pipeline
 from recommender.config import Config
 from recommender.config.backend import ScheduleConfig
@@ -135,7 +136,7 @@ def _create(backend: Backend, config: Config, name: str) -> None:
             cron_expression=schedule.cron,
             max_concurrency=schedule.concurrency,
             no_catchup=not schedule.catch_up,
-            params={"config": _scheduled(config, schedule).to_json(), "run_id": RUN_ID},
+            params=parameters(_scheduled(config, schedule), RUN_ID),
             pipeline_id=version.pipeline_id,
             version_id=version.version_id,
             enabled=schedule.enabled,

@@ -18,6 +18,7 @@ from pipelines.backend.connection import Backend
 from pipelines.backend.identity import idempotency_key
 from pipelines.backend.listing import everything, named
 from pipelines.backend.pipeline_versions import ensure_version
+from pipelines.cluster_parameters import parameters
 from pipelines.compile import COMPILED
 from recommender.config import Config
 
@@ -82,7 +83,7 @@ def submit(
             return backend.client.run_pipeline(
                 experiment,
                 name,
-                params={"config": config.to_json(), "run_id": _run_name(name, len(before))},
+                params=parameters(config, _run_name(name, len(before))),
                 pipeline_id=version.pipeline_id,
                 version_id=version.version_id,
                 pipeline_root=backend.config.pipeline_root or None,

@@ -70,11 +70,30 @@ def test_every_version_is_pinned_in_one_file_and_used():
     assert not re.search(r"(latest|:v?\d+\.\d+)", script)
 
 
-def test_the_steps_that_are_built_are_the_images_of_the_pipeline():
-    from pipelines.steps import NEEDS
+def test_every_image_is_built_and_loaded():
+    from image_contents import images
 
-    built = set(re.search(r"STEPS=\((.*)\)", SCRIPT.read_text())[1].split())
-    assert built == {*NEEDS, "serve"}
+    lists = re.findall(r"^readonly (?:STEPS|SERVERS)=\((.*)\)$", SCRIPT.read_text(), re.MULTILINE)
+    assert len(lists) == 2
+    assert sorted(" ".join(lists).split()) == sorted(images())
+
+
+def test_every_secret_that_dev_reads_is_made():
+    made: dict[str, set[str]] = {}
+    for name, words in re.findall(
+        r"^  secret ([\w-]+) ((?:.*\\\n)*.*)$", SCRIPT.read_text(), re.MULTILINE
+    ):
+        made[name] = set(re.findall(r"--from-literal=([\w-]+)=", words))
+    folder = HERE.parent / "kustomize"
+    read = set()
+    for path in [
+        *(folder / "base").rglob("*.yaml"),
+        *(folder / "overlays" / "dev").rglob("*.yaml"),
+    ]:
+        read |= set(re.findall(r"\{name: ([\w-]+), key: ([\w-]+)[},]", path.read_text()))
+    assert ("ostinato-stores", "redis") in read
+    for name, key in read:
+        assert key in made.get(name, ()), f"{name}: {key}"
 
 
 @pytest.mark.parametrize("each", documents(HERE / "stores.yaml"), ids=lambda d: d["kind"])

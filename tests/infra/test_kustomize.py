@@ -324,8 +324,8 @@ def test_what_the_deployments_start_is_what_our_programs_take(tmp_path):
     assert missing in stream
     assert http.main(stream[3:]) == 1
     triggers = [missing if word == mounted else word for word in found["triggers"]]
-    assert triggers[0] == "ostinato"
-    told = CliRunner().invoke(app, triggers[1:])
+    assert triggers[:3] == ["python", "-m", "pipelines.cli"]
+    told = CliRunner().invoke(app, triggers[3:])
     assert told.exit_code != 2
     assert "No such option" not in told.output
 
@@ -379,18 +379,36 @@ def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
 
     shutil.copytree(KUSTOMIZE / "overlays" / "prod" / "images", tmp_path / "prod" / "images")
     digest = "sha256:" + "ab" * 32
-    good = [f"ostinato-{n}=registry.example.com/{n}@{digest}" for n in ("stream", "triggers")]
+    names = ("feature-server", "stream", "triggers")
+    good = [f"ostinato-{n}=registry.example.com/{n}@{digest}" for n in names]
     assert pin.main(["--check", "prod"], tmp_path) == 1
     for bad in (
         good[:1],
         [*good, good[0]],
-        [good[0], "ostinato-triggers=registry.example.com/triggers:1.0"],
+        [*good[:2], "ostinato-triggers=registry.example.com/triggers:1.0"],
         [*good, f"redis=redis@{digest}"],
     ):
         assert pin.main(["prod", *bad], tmp_path) == 2
     assert pin.main(["prod", *good], tmp_path) == 0
     assert pin.main(["--check", "prod"], tmp_path) == 0
     written = yaml.safe_load((tmp_path / "prod" / "images" / "kustomization.yaml").read_text())
-    assert written["images"][0]["newName"] == "registry.example.com/stream"
+    assert written["images"][0]["newName"] == "registry.example.com/feature-server"
     assert Path(tmp_path / "prod/images/kustomization.yaml").read_text().startswith("# Written by")
     assert pin.main(["nowhere"], tmp_path) == 2
+
+
+def test_an_account_per_step_is_what_clusters_that_can_do_it_are_given():
+    """Looked at as an object; no API server evaluates the expression here."""
+    from pipelines.steps import STEP_LABEL
+
+    objects = render(KUSTOMIZE / "components" / "accounts-per-step")
+    for each in objects:
+        kubernetes_validate.validate(each, "1.36", strict=True)
+    policy, binding = objects
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    chosen = policy["spec"]["matchConstraints"]["objectSelector"]["matchExpressions"]
+    assert [each["key"] for each in chosen] == [STEP_LABEL]
+    (mutation,) = policy["spec"]["mutations"]
+    expression = mutation["applyConfiguration"]["expression"]
+    assert f'serviceAccountName: object.metadata.labels["{STEP_LABEL}"]' in expression
+    assert expression.count("{") == expression.count("}")

@@ -94,4 +94,20 @@ def test_a_candidate_that_fails_the_gate_is_registered_and_never_deployed(docume
 
 
 def test_no_secret_is_a_parameter(documents):
-    assert set(documents[0]["root"]["inputDefinitions"]["parameters"]) == {"config", "run_id"}
+    asked = documents[0]["root"]["inputDefinitions"]["parameters"]
+    assert set(asked) == {"config", "run_id", "workspace"}
+
+
+def test_every_step_works_in_the_workspace_and_only_stores_users_know_their_passwords(documents):
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, told in executors.items():
+        (volume,) = told["pvcMount"]
+        assert volume["mountPath"] == "/var/lib/ostinato"
+        assert volume["pvcNameParameter"]["componentInputParameter"].endswith("workspace")
+        assert "/tmp" in [each["mountPath"] for each in told["emptyDirMounts"]]
+        secrets = {pair["envVar"] for each in told["secretAsEnv"] for pair in each["keyToEnv"]}
+        opens = name.removeprefix("exec-") in {"ingest", "materialize", "deploy"}
+        assert ("OSTINATO_REDIS" in secrets) is opens
+        assert "OSTINATO_PSEUDONYM_KEY" not in secrets
+        (settings,) = told["configMapAsEnv"]
+        assert settings["optional"] is True

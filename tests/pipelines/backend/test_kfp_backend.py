@@ -59,7 +59,10 @@ def test_a_run_is_made_of_the_uploaded_pipeline_and_the_whole_configuration(serv
     made = server.runs[run.run_id]
     assert made["display_name"] == run.name == f"{config.name}-{idempotency_key(config)}"
     parameters = made["runtime_config"]["parameters"]
-    assert Config.from_json(parameters["config"]) == config
+    # The workspace is the volume that all pods of the data set share, not the sender's folder.
+    sent = Config.from_json(parameters["config"])
+    assert sent == config.model_copy(update={"workspace": "/var/lib/ostinato"})
+    assert parameters["workspace"] == f"{config.name}-workspace"
     assert parameters["run_id"] == run.name
     assert made["service_account"] == "trainer"
     assert server.experiments[made["experiment_id"]]["display_name"] == config.name

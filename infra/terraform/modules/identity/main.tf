@@ -18,7 +18,9 @@ locals {
     triggers    = { data = "r", features = "r", logs = "r" }
     # No step, but a server of its own.
     feature-server = { features = "r" }
-    forget         = { data = "x", features = "x", artifacts = "x", registry = "x", logs = "x" }
+    # Argo Events: told of new objects by a queue, reads no bucket.
+    events = {}
+    forget = { data = "x", features = "x", artifacts = "x", registry = "x", logs = "x" }
   }
 
   verbs = {
@@ -56,10 +58,14 @@ data "aws_iam_policy_document" "trust" {
 data "aws_iam_policy_document" "step" {
   for_each = local.steps
 
-  statement {
-    sid       = "List"
-    actions   = concat(["s3:ListBucket"], each.key == "forget" ? ["s3:ListBucketVersions"] : [])
-    resources = [for kind in keys(each.value) : var.bucket_arns[kind]]
+  dynamic "statement" {
+    for_each = length(each.value) > 0 ? [1] : []
+
+    content {
+      sid       = "List"
+      actions   = concat(["s3:ListBucket"], each.key == "forget" ? ["s3:ListBucketVersions"] : [])
+      resources = [for kind in keys(each.value) : var.bucket_arns[kind]]
+    }
   }
 
   dynamic "statement" {
@@ -72,13 +78,27 @@ data "aws_iam_policy_document" "step" {
     }
   }
 
-  statement {
-    sid = "Key"
-    actions = concat(
-      ["kms:Decrypt"],
-      anytrue([for verb in values(each.value) : verb != "r"]) ? ["kms:GenerateDataKey"] : [],
-    )
-    resources = [var.kms_key_arn]
+  dynamic "statement" {
+    for_each = length(each.value) > 0 ? [1] : []
+
+    content {
+      sid = "Key"
+      actions = concat(
+        ["kms:Decrypt"],
+        anytrue([for verb in values(each.value) : verb != "r"]) ? ["kms:GenerateDataKey"] : [],
+      )
+      resources = [var.kms_key_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "events" ? [var.queue_arn] : []
+
+    content {
+      sid       = "Queue"
+      actions   = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteMessage"]
+      resources = [statement.value]
+    }
   }
 }
 

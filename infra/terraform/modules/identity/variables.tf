@@ -27,3 +27,8 @@ variable "kms_key_arn" {
   description = "Of the key that encrypts the objects."
   type        = string
 }
+
+variable "queue_arn" {
+  description = "Of the queue that the account `events` reads."
+  type        = string
+}

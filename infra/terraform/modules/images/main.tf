@@ -3,7 +3,8 @@
 
 locals {
   images = toset([
-    "ingest", "validate", "materialize", "train", "evaluate", "gate", "register", "deploy", "outcome", "serve",
+    "ingest", "validate", "materialize", "train", "evaluate", "gate", "register", "deploy", "outcome",
+    "serve", "feature-server", "stream", "triggers", "router",
   ])
 }
 

@@ -1,0 +1,158 @@
+"""Every image's environment, made from the lock, and what runs in the image run with it alone.
+
+Each is a virtual environment with the extras that the Dockerfile names for that image. The
+training pipeline then runs by the commands that KFP's launcher starts in pods, every step with the
+interpreter of its own image's environment. Needs a package index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from image_contents import images, packages
+from rendered import ROOT
+
+from pipelines.steps import NEEDS
+
+pytestmark = pytest.mark.slow
+
+TINY = {
+    "name": "tiny",
+    "source": {"kind": "synthetic", "users": 400, "items": 100, "days": 50, "sessions_per_user": 6},
+    "actions": {
+        "types": ["impression", "click", "purchase"],
+        "history": ["click", "purchase"],
+        "success": ["click"],
+        "exclude_seen": False,
+    },
+    "model": {"width": 32, "history": 30},
+    "training": {"epochs": 1, "patience": 1, "threads": 1},
+    "features": {"history_limit": 60, "text": {"threads": 1}},
+    # So few users decide nothing: the candidate is registered as rejected, and nothing is deployed.
+    "evaluation": {
+        "resamples": 200,
+        "requests_per_user": 2,
+        "gate": {"minimum_users": 1000000, "must_match": []},
+    },
+}
+
+# KFP's local runner takes one interpreter for all steps; a pod has its image's own.
+_RUN = """
+import sys
+from pathlib import Path
+from kfp.local import subprocess_task_handler as local
+
+def run(self):
+    step = self.image.split(":")[0].removeprefix("ostinato-")
+    python = Path(ENVIRONMENTS) / step / "bin" / "python"
+    command = local.replace_python_executable(self.full_command, str(python))
+    code = local.run_local_subprocess(full_command=command, env_vars=self.env_vars)
+    return local.status.Status.SUCCESS if code == 0 else local.status.Status.FAILURE
+
+local.SubprocessTaskHandler.run = run
+from pipelines.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an environment per image; packages are linked from the installer's cache."""
+    folder = tmp_path_factory.mktemp("images")
+    for name, image in images().items():
+        python = folder / name / "bin" / "python"
+        extras = [word for extra in image.extras for word in ("--extra", extra)]
+        _uv("venv", "--python", sys.executable, folder / name)
+        links = os.environ.get("PIP_FIND_LINKS")  # where a machine's own build of torch lies
+        _uv(
+            *("pip", "install", "--python", python, "-c", "requirements.lock"),
+            *(["--find-links", links] if links else []),
+            *("-r", "pyproject.toml", *extras),
+        )
+    return folder
+
+
+def _uv(*words: object) -> str:
+    program = Path(sys.executable).with_name("uv")
+    told = subprocess.run(
+        [str(program), *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    return told.stdout
+
+
+def _python(environments: Path, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(environments / name / "bin" / "python"), *words],
+        cwd=environments,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(images()))
+def test_an_image_gets_what_was_foreseen_at_the_versions_of_the_lock(environments, name):
+    lock = dict(
+        line.split(" ;")[0].split("==")
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if "==" in line
+    )
+    python = environments / name / "bin" / "python"
+    found = json.loads(_uv("pip", "list", "--python", python, "--format", "json"))
+    versions = {each["name"].lower().replace("_", "-"): each["version"] for each in found}
+    assert set(versions) == set(packages(images()[name].extras))
+    for package, version in versions.items():
+        assert version.split("+")[0] == lock[package], package
+
+
+@pytest.mark.parametrize("name", sorted(images()))
+def test_what_an_image_runs_can_be_imported_with_its_own_packages(environments, name):
+    code = "; ".join(f"import {module}" for module in images()[name].modules)
+    told = _python(environments, name, "-c", code)
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_pipeline_runs_with_every_step_in_its_own_environment(environments, tmp_path):
+    path, state = tmp_path / "config.yaml", tmp_path / "state"
+    path.write_text(yaml.safe_dump({**TINY, "workspace": str(state)}))
+    code = _RUN.replace("ENVIRONMENTS", repr(str(environments)))
+    told = subprocess.run(
+        [sys.executable, "-c", code, "run", "--config", str(path)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    (run,) = (state / "runs").iterdir()
+    done = {each.stem for each in (run / "steps").glob("*.json")}
+    assert done == set(NEEDS) - {"deploy", "outcome"}
+    assert json.loads((run / "outcome.json").read_text())["state"] == "SUCCEEDED"
+
+
+def test_drift_is_looked_for_in_the_triggers_image(environments, tmp_path):
+    code = (
+        "from pathlib import Path; from recommender.config import parse;"
+        "from recommender.sources.versions import ingest;"
+        "from recommender.quality.accepted import Accepted, accept;"
+        "from recommender.quality.statistics import Statistics;"
+        "from recommender.tables import Tables; from pipelines.triggers.signals import drifted;"
+        "import sys, json; tree = json.loads(sys.argv[1]); config = parse(tree, 'here');"
+        "version = ingest(config);"
+        "statistics = Statistics.of(Tables.read(version.folder), config.actions);"
+        "accept(config.paths.data, Accepted(version.name, '2026-01-01', statistics));"
+        "tree['source']['users'] = 350; print(drifted(parse(tree, 'here'), print))"
+    )
+    tree = json.dumps({**TINY, "workspace": str(tmp_path)})
+    told = _python(environments, "triggers", "-c", code, tree)
+    assert told.returncode == 0, told.stderr
+    assert "popularity" in told.stdout
