@@ -59,9 +59,16 @@ def images() -> dict[str, Image]:
         (torch, words) = re.findall(
             rf'^RUN (?:TORCH="?([^"\s]+)"? )?sh install.sh {name} (.+)$', code, re.MULTILINE
         )[0]
-        modules = _SERVERS.get(name) or (f"components.{name}.step",)
+        modules = _SERVERS.get(name) or _steps(name)
         found[name] = Image(name, base, tuple(words.split()), torch, modules)
     return found
+
+
+def _steps(name: str) -> tuple[str, ...]:
+    """Return the steps whose components name an image; more than one may."""
+    components = sorted((ROOT / "components").glob("*/component.py"))
+    named = [each.parent.name for each in components if f'image("{name}")' in each.read_text()]
+    return tuple(f"components.{each}.step" for each in named)
 
 
 @cache
