@@ -30,7 +30,7 @@ stop: $(VENV)/.installed ## Stop the endpoint
 doctor: $(VENV)/.installed ## Check this machine
 	@$(BIN)/ostinato doctor --config $(CONFIG)
 
-compile: $(VENV)/.installed ## Compile the pipeline to pipelines/compiled/training.yaml
+compile: $(VENV)/.installed ## Compile the pipelines to pipelines/compiled
 	@$(BIN)/ostinato compile
 
 test: $(VENV)/.tested ## Run the tests (a quarter of an hour and more on two cores)
