@@ -12,6 +12,11 @@ from typing import Any
 
 import prometheus_client  # noqa: F401  (see below)
 import pytest
+from hypothesis import settings
+
+# A property holds or it doesn't; how long an example takes is the machine's business.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # Feast, once imported, lets Prometheus count in files that all registries of a process share, if
 # Prometheus comes after it. Tests look at the figures of one registry, so it comes first.
