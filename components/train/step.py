@@ -13,6 +13,7 @@ from recommender.ensemble import fused
 from recommender.features.dataset import Dataset
 from recommender.training import curves
 from recommender.training.run import Trained, forget, train
+from recommender.training.tracking import track
 
 
 def run(config: str, run_id: str, dataset: str, model: str) -> None:
@@ -51,6 +52,7 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         curves.write_record(folder / "training.json", trained)
         curves.draw(step.folder / "curves.png", trained)
         curves.write_events(step.folder / "tensorboard", trained)
+        track(step.config, run_id, trained)
         _summarise(step, trained, len(data.catalogue))
         _forget(step, Path(dataset), data)
 

@@ -25,6 +25,7 @@ from recommender.config.self_supervision import SelfSupervisionConfig
 from recommender.config.serving import ServingConfig
 from recommender.config.source import SourceConfig
 from recommender.config.split import SplitConfig
+from recommender.config.tracking import TrackingConfig
 from recommender.config.training import TrainingConfig
 from recommender.config.transfer import TransferConfig
 from recommender.config.triggers import TriggersConfig
@@ -71,6 +72,9 @@ class Config(Section):
 
     transfer: TransferConfig = TransferConfig()
     """A model of another catalogue that training starts from."""
+
+    tracking: TrackingConfig = TrackingConfig()
+    """Where the figures of trainings are kept beside the run's own files."""
 
     refresh: RefreshConfig = RefreshConfig()
     """How the model in production is brought up to date between full trainings."""
