@@ -176,7 +176,7 @@ def joined(backend: str, timeout_s: float, meeting: str = "env://") -> Iterator[
             rank=int(os.environ.get("RANK", "0")),
             world_size=int(os.environ.get("WORLD_SIZE", "1")),
         )
-    except (ValueError, dist.DistError) as error:
+    except (ValueError, RuntimeError) as error:
         raise RankError(f"the processes can't find each other: {error}") from error
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
