@@ -65,8 +65,16 @@ class FakeTrainer(FakeKubernetes):
     def reconcile(self) -> None:
         with self.lock:
             for path, job in list(self.objects.items()):
-                if path.startswith(f"{JOBS}/") and (status := self.progress(job)) is not None:
+                if not path.startswith(f"{JOBS}/") or ended(job):
+                    continue
+                if (status := self.progress(job)) is not None:
                     self.put(path, {**job, "status": status})
+
+
+def ended(job: dict[str, Any]) -> bool:
+    """Tell whether a job has come to its end: no controller touches it after that."""
+    told = job.get("status", {}).get("conditions", [])
+    return any(each["type"] in ("Failed", "Complete") for each in told)
 
 
 def condition(kind: str, reason: str, message: str) -> dict[str, Any]:
