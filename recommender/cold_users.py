@@ -9,6 +9,7 @@ Shape letters: B histories, C of them empty, I items, G groups of people.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.features.sequences import Catalogue, Histories
+from recommender.features.social import FOLLOWED_TOOK
 from recommender.scoring import Floats
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 _PRIOR = 100.0
 """Successes of everybody that weigh as much as those of a group."""
+
+_PRIOR_FOLLOWED = 10.0
+"""The same of those whom one person follows: they are few, and chosen."""
 
 
 class ColdUsers:
@@ -40,10 +45,17 @@ class ColdUsers:
         everybody_I: how much each item is taken, not negative, (I,).
         groups: `attribute=value`, G of them; none: everybody gets the same.
         counts_GI: successes of each group, (G, I).
+        neighbours: the items, where those whom somebody follows are a group of theirs, too, told
+            by the attribute `followed_took`; None: nobody is asked whom they follow.
     """
 
     def __init__(
-        self, basis: str, everybody_I: Floats, groups: Sequence[str], counts_GI: Floats
+        self,
+        basis: str,
+        everybody_I: Floats,
+        groups: Sequence[str],
+        counts_GI: Floats,
+        neighbours: Catalogue | None = None,
     ) -> None:
         if counts_GI.shape != (len(groups), len(everybody_I)):
             raise ValueError(f"{counts_GI.shape} counts for {len(groups)} groups")
@@ -51,10 +63,12 @@ class ColdUsers:
         self._everybody_I = np.asarray(everybody_I, np.float32)
         self._groups = {name: row for row, name in enumerate(groups)}
         self._counts_GI = np.asarray(counts_GI, np.float32)
+        self._neighbours = neighbours
         # A trace for items that nobody has taken, so that the logarithm is finite.
         smoothed_I = self._everybody_I + 1e-3 * (1 + self._everybody_I.mean())
         share_I = smoothed_I / smoothed_I.sum()
         total_G1 = self._counts_GI.sum(axis=1, keepdims=True)
+        self._share_I = share_I
         self._base_I = np.log(share_I).astype(np.float32)
         lift_GI = (self._counts_GI + _PRIOR * share_I) / ((total_G1 + _PRIOR) * share_I)
         self._lift_GI = np.log(lift_GI).astype(np.float32)
@@ -65,30 +79,40 @@ class ColdUsers:
         for row, person in enumerate(people):
             for group in self._of(person):
                 scores_CI[row] += self._lift_GI[group]
+            scores_CI[row] += self._lift_of(self._followed(person))
         return scores_CI
 
     def basis_of(self, person: Mapping[str, str] | None) -> str:
-        """Return what somebody's list is made from: `popular`, `trend` or `profile`."""
+        """Return what a list is made from: `popular`, `trend`, `profile` or `social`."""
+        if self._followed(person):
+            return "social"
         return "profile" if self._of(person) else self._basis
 
     @property
     def reads_profiles(self) -> bool:
         """Whether it matters who somebody is."""
-        return bool(self._groups)
+        return bool(self._groups) or self._neighbours is not None
 
     def settings(self) -> dict[str, Any]:
         """Return what `restore` needs besides the weights, as plain JSON values."""
-        return {"basis": self._basis, "groups": list(self._groups)}
+        told: dict[str, Any] = {"basis": self._basis, "groups": list(self._groups)}
+        return told if self._neighbours is None else {**told, "social": True}
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return the named arrays that `restore` needs."""
         return {"everybody": self._everybody_I, "groups": self._counts_GI}
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]]) -> ColdUsers:
-        """Make it again from what `settings` and `weights` returned."""
+    def restore(
+        cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
+    ) -> ColdUsers:
+        """Make it again from what `settings` and `weights` returned, for these items."""
         return cls(
-            str(settings["basis"]), weights["everybody"], settings["groups"], weights["groups"]
+            str(settings["basis"]),
+            weights["everybody"],
+            settings["groups"],
+            weights["groups"],
+            catalogue if settings.get("social") else None,
         )
 
     def with_items(self, count: int) -> ColdUsers:
@@ -98,11 +122,30 @@ class ColdUsers:
             np.pad(self._everybody_I, (0, count)),
             list(self._groups),
             np.pad(self._counts_GI, ((0, 0), (0, count))),
+            self._neighbours,
         )
 
     def _of(self, person: Mapping[str, str] | None) -> list[int]:
         known = [f"{name}={value}" for name, value in (person or {}).items()]
         return [self._groups[name] for name in known if name in self._groups]
+
+    def _followed(self, person: Mapping[str, str] | None) -> dict[int, float]:
+        """Return how many of those whom somebody follows took which rows."""
+        told = (person or {}).get(FOLLOWED_TOOK)
+        if self._neighbours is None or not told:
+            return {}
+        index = self._neighbours.index
+        return {index[item]: float(n) for item, n in json.loads(told).items() if item in index}
+
+    def _lift_of(self, taken: Mapping[int, float]) -> Floats:
+        """Return the lift of items that a few followed people took, (I,)."""
+        if not taken:
+            return np.zeros(1, np.float32)
+        counts_I = np.zeros(len(self._everybody_I))
+        counts_I[list(taken)] = list(taken.values())
+        prior_I = _PRIOR_FOLLOWED * self._share_I
+        lift_I = (counts_I + prior_I) / ((counts_I.sum() + _PRIOR_FOLLOWED) * self._share_I)
+        return np.asarray(np.log(lift_I), np.float32)
 
 
 class Served:

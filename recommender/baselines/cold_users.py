@@ -30,7 +30,8 @@ def fit_cold_users(dataset: Dataset, fold: Fold, config: Config) -> ColdUsers | 
         the answer; None where the model itself shall answer.
 
     Raises:
-        ConfigError: it goes by profile, and the data set has no attributes of people.
+        ConfigError: it goes by profile, and the data set has no attributes of people; or by whom
+            they follow, and it has no follow graph.
     """
     kind = config.serving.cold_users
     if kind == "model":
@@ -44,12 +45,23 @@ def fit_cold_users(dataset: Dataset, fold: Fold, config: Config) -> ColdUsers | 
     popular_I = count(known.items, size)
     if kind == "popular":
         return ColdUsers("popular", popular_I, (), np.empty((0, size), np.float32))
+    if kind == "social" and dataset.follows is None:
+        raise ConfigError(
+            "serving.cold_users is social, but the data set has no follow graph",
+            "give one to features.build.build_dataset, or set serving.cold_users: popular",
+        )
+    neighbours = dataset.catalogue if kind == "social" else None
+    if kind == "social" and dataset.attributes is None:
+        nobody_GI = np.empty((0, size), np.float32)
+        return ColdUsers("popular", popular_I, (), nobody_GI, neighbours)
     if dataset.attributes is None:
         raise ConfigError(
             "serving.cold_users is profile, but the data set has no attributes of people",
             "name them in evaluation.slices.attributes, and run from materialize again",
         )
-    return ColdUsers("popular", popular_I, *_groups(with_people(known, dataset.attributes), size))
+    return ColdUsers(
+        "popular", popular_I, *_groups(with_people(known, dataset.attributes), size), neighbours
+    )
 
 
 def _groups(log: EventLog, size: int) -> tuple[list[str], Floats]:

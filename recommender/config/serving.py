@@ -36,10 +36,12 @@ class ServingConfig(Section):
     """How often the feature store is asked for new items and for the categories of all. An item
     that came after a model was trained can be recommended from its text after one such round."""
 
-    cold_users: Literal["model", "popular", "trend", "profile"] = "popular"
+    cold_users: Literal["model", "popular", "trend", "profile", "social"] = "popular"
     """What people without a history are shown: `model`: what the model makes of no history;
     `popular`: what was taken most often; `trend`: what is forecast to be taken most; `profile`:
-    `popular`, by the attributes of `evaluation.slices.attributes`. It becomes part of a model when
+    `popular`, by the attributes of `evaluation.slices.attributes`; `social`: `popular`, by what
+    those whom they follow took, where the data set has a follow graph, and by profile where it has
+    attributes. It becomes part of a model when
     that is trained, and is judged with it. On MovieLens the model's own answer was 68 % worse than
     `popular` (docs/benchmarks.md)."""
 

@@ -8,7 +8,7 @@ all requests and stays one user.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -31,13 +31,12 @@ from recommender.evaluation.evidence import (
     SetFacts,
 )
 from recommender.evaluation.find import find
-from recommender.evaluation.freeze import freeze
+from recommender.evaluation.freeze import freeze, known_at_cuts
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.long_term.served_lists import Shown
 from recommender.evaluation.panel import Panel
 from recommender.evaluation.score import Ranker, Scored, score
 from recommender.features.dataset import Dataset
-from recommender.features.people import with_people
 
 _EXAMPLES = 5
 FORECAST, RECENT = "trend-popularity", "recent-popularity"
@@ -110,13 +109,13 @@ def assess(
     requests = freeze(
         dataset, config.actions, config.features.history_limit, settings.requests_per_user
     )
-    # As the endpoint knows them: a model may answer people without history by who they are.
-    requests = replace(requests, log=with_people(requests.log, dataset.attributes))
-    runs = {CANDIDATE: [_score(model, requests, n, config) for n, model in enumerate(candidates)]}
+    asked = known_at_cuts(requests, dataset, config.actions)
+    requests = asked[-1]
+    runs = {CANDIDATE: [_score(model, asked[n], n, config) for n, model in enumerate(candidates)]}
     kinds = {CANDIDATE: candidates[-1].scorer.kind}
     for rival in settings.rivals:
         models = (fit(rival, dataset, fold, config) for fold in dataset.folds)
-        runs[rival] = [_score(model, requests, n, config, rival) for n, model in enumerate(models)]
+        runs[rival] = [_score(model, asked[n], n, config, rival) for n, model in enumerate(models)]
         kinds[rival] = rival
     panels = [Panel(requests, runs, kinds, settings, config.seed)]
     facts = None

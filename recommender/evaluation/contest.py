@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.errors import EvaluationError
-from recommender.evaluation.freeze import freeze
+from recommender.evaluation.freeze import freeze, known_at_cuts
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.panel import Panel
 from recommender.evaluation.score import Scored, score
 from recommender.features.dataset import Dataset
-from recommender.features.people import with_people
 from recommender.features.sequences import Ints
 from recommender.split import Fold
 
@@ -104,12 +103,11 @@ def hold(
             config.features.history_limit,
             config.evaluation.requests_per_user,
         )
-    # As the endpoint knows them: a model may answer people without history by who they are.
-    requests = replace(requests, log=with_people(requests.log, dataset.attributes))
+    asked_by_fold = known_at_cuts(requests, dataset, config.actions)
     runs: dict[str, list[Scored]] = {}
     costs: dict[str, Cost] = {}
     for each in contestants:
-        runs[each.name], costs[each.name] = _of(each, dataset, requests, config)
+        runs[each.name], costs[each.name] = _of(each, dataset, asked_by_fold, config)
     kinds = {name: cost.kind for name, cost in costs.items()}
     asked = tuple(
         len(np.unique(requests.users[requests.of_fold(n)])) for n in range(len(dataset.folds))
@@ -118,7 +116,7 @@ def hold(
 
 
 def _of(
-    contestant: Contestant, dataset: Dataset, requests: EvaluationSet, config: Config
+    contestant: Contestant, dataset: Dataset, asked: Sequence[EvaluationSet], config: Config
 ) -> tuple[list[Scored], Cost]:
     """Fit one system at every cut, and score it."""
     scored: list[Scored] = []
@@ -131,15 +129,15 @@ def _of(
             score(
                 model.ranker,
                 model.history,
-                requests,
-                requests.of_fold(n),
+                asked[n],
+                asked[n].of_fold(n),
                 config.evaluation.k,
                 label=f"{contestant.name}, cut {n + 1} of {len(dataset.folds)}",
                 block_bytes=config.evaluation.block_mb * 2**20,
             )
         )
     numbers = sum(int(array.size) for array in model.scorer.weights().values())
-    answer_ms = _answer_ms(model, requests, requests.of_fold(len(dataset.folds) - 1))
+    answer_ms = _answer_ms(model, asked[-1], asked[-1].of_fold(len(asked) - 1))
     return scored, Cost(model.scorer.kind, cpu, numbers, answer_ms)
 
 

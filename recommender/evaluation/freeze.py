@@ -5,7 +5,7 @@ Shape letters: E events, R requests of a window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from recommender.config.actions import ActionsConfig
 from recommender.errors import EvaluationError
 from recommender.evaluation.frozen import EvaluationSet, ranges
 from recommender.features.dataset import Dataset
+from recommender.features.people import as_of
 from recommender.features.sequences import EventLog, Ints
 from recommender.split import Fold
 
@@ -181,4 +182,22 @@ def _needed(log: EventLog, scored: Ints, users: Ints, start: Ints, stop: Ints) -
         log.times[rows],
         log.values[rows],
         surfaces=None if log.surfaces is None else log.surfaces[rows],
+    )
+
+
+def known_at_cuts(
+    requests: EvaluationSet, dataset: Dataset, actions: ActionsConfig
+) -> tuple[EvaluationSet, ...]:
+    """Return the requests as the endpoint knows the people of each fold, at the fold's cut.
+
+    A model may answer people without a history by who they are and whom they follow.
+
+    Args:
+        requests: of all folds.
+        dataset: with the folds that the requests are of.
+        actions: says what counts as taken.
+    """
+    return tuple(
+        replace(requests, log=as_of(requests.log, dataset, actions, fold.test_start))
+        for fold in dataset.folds
     )

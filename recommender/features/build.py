@@ -11,6 +11,7 @@ from recommender.config import Config
 from recommender.errors import FeatureError
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, EventLog
+from recommender.features.social import hidden as hidden_edges
 from recommender.features.text import TextVectors
 from recommender.privacy import Pseudonyms
 from recommender.split import cut
@@ -71,7 +72,12 @@ def history_log(tables: Tables, config: Config, *, event_ids: bool = False) -> E
 
 
 def build_dataset(
-    tables: Tables, config: Config, text: TextVectors, pseudonyms: Pseudonyms, data_version: str
+    tables: Tables,
+    config: Config,
+    text: TextVectors,
+    pseudonyms: Pseudonyms,
+    data_version: str,
+    follows: pa.Table | None = None,
 ) -> Dataset:
     """Turn canonical tables into a data set.
 
@@ -81,6 +87,7 @@ def build_dataset(
         text: vectors of `catalogue_order(tables.items)`.
         pseudonyms: hide the users, because the data set leaves the feature store.
         data_version: of the tables.
+        follows: who follows whom by raw ids (see `recommender.features.social.hidden`), if known.
 
     Returns:
         The data set: events of all types, users as pseudonyms in the order of their raw ids;
@@ -112,6 +119,7 @@ def build_dataset(
         encoder=text.encoder,
         attributes=_attributes(tables.users, log.users, hidden.users, config),
         languages=text.languages,
+        follows=None if follows is None else hidden_edges(follows, pseudonyms),
     )
 
 

@@ -4,7 +4,8 @@ A folder: `log.parquet` (users as pseudonyms; `position` and `propensity` where 
 codes of `surface` where surfaces are told apart), `items.parquet` (row order = tensor order),
 `text.safetensors` (`vectors`, items × encoder width),
 `attributes.parquet` (what people are grouped by and what the model reads of them, where the
-configuration asks for it) and `dataset.json`.
+configuration asks for it), `follows.parquet` (who follows whom, where that is known) and
+`dataset.json`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 from recommender.errors import StorageError
 from recommender.features.language import Language
 from recommender.features.sequences import Catalogue, EventLog, Exposures
+from recommender.features.social import FOLLOWS
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.split import Fold
 
@@ -44,6 +46,7 @@ class Dataset:
         attributes: column `user` and one per attribute that evaluation groups people by or the
             model reads.
         languages: of the catalogue, and how much of each the text encoder knows.
+        follows: who follows whom (`recommender.features.social.FOLLOWS`); None: not known.
     """
 
     log: EventLog
@@ -54,6 +57,7 @@ class Dataset:
     encoder: str
     attributes: pa.Table | None = None
     languages: tuple[Language, ...] = ()
+    follows: pa.Table | None = None
 
     @property
     def catalogue(self) -> Catalogue:
@@ -94,6 +98,12 @@ class Dataset:
                 # Only of people who are in the log: who was taken out of it is taken out here.
                 mine = pc.is_in(self.attributes["user"], pa.array(log.users, pa.string()))
                 pq.write_table(self.attributes.filter(mine), temporary / "attributes.parquet")
+            if self.follows is not None:
+                # Both ends, for the same reason.
+                known = pa.array(log.users, pa.string())
+                ends = [pc.is_in(self.follows[end], known) for end in FOLLOWS.names]
+                both = self.follows.filter(pc.and_(*ends))
+                pq.write_table(both, temporary / "follows.parquet")
             pq.write_table(self.items, temporary / "items.parquet", compression="zstd")
             save_file({"vectors": np.ascontiguousarray(self.text)}, temporary / "text.safetensors")
             described: dict[str, Any] = {
@@ -125,6 +135,8 @@ class Dataset:
             table = _rows(folder / "log.parquet", int(offsets[first]), int(offsets[stop]))
             attributes = folder / "attributes.parquet"
             people = pq.read_table(attributes) if attributes.exists() else None
+            edges = folder / "follows.parquet"
+            follows = pq.read_table(edges) if edges.exists() else None
             items = pq.read_table(folder / "items.parquet")
             text = load_file(folder / "text.safetensors")["vectors"]
         except Exception as error:
@@ -153,6 +165,7 @@ class Dataset:
             described["encoder"],
             people,
             tuple(Language(**each) for each in described.get("languages", ())),
+            follows,
         )
 
 

@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from recommender.config.actions import ActionsConfig
+from recommender.features.dataset import Dataset
 from recommender.features.sequences import EventLog
+from recommender.features.social import followed_took, with_followed
 
 
 def with_people(log: EventLog, attributes: pa.Table | None) -> EventLog:
@@ -23,3 +26,22 @@ def with_people(log: EventLog, attributes: pa.Table | None) -> EventLog:
         for row in attributes.to_pylist()
     }
     return replace(log, people=tuple(known.get(user) for user in log.users))
+
+
+def as_of(log: EventLog, dataset: Dataset, actions: ActionsConfig, cut: int) -> EventLog:
+    """Return a log that knows of its people what the feature store would have known at a cut.
+
+    Attributes have no times: they are as they are. What those whom somebody follows took is what
+    they took before the cut.
+
+    Args:
+        log: of pseudonyms.
+        dataset: attributes, follow graph, and the events that lie behind both.
+        actions: says what counts as taken.
+        cut: ms.
+    """
+    known = with_people(log, dataset.attributes)
+    if dataset.follows is None:
+        return known
+    successes = dataset.log.of_types(actions.successes, actions)
+    return with_followed(known, followed_took(dataset.follows, successes, dataset.catalogue, cut))
