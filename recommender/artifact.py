@@ -148,7 +148,9 @@ class Model:
                 ActionsConfig.model_validate(described["actions"]),
                 int(described["history"]),
                 str(described["feature_service"]),
-                None if cold is None else ColdUsers.restore(described["cold_users"], cold, catalogue),
+                None
+                if cold is None
+                else ColdUsers.restore(described["cold_users"], cold, catalogue),
             )
         except (KeyError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{folder}: the weights don't fit model.json: {error}") from error
