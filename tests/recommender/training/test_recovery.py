@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recommender.errors import TrainingError
-from recommender.training import loop
+from recommender.training import pretraining
 from recommender.training.objective import Objective
 from recommender.training.run import train
 
@@ -30,7 +30,7 @@ def test_a_loss_that_is_no_number_sends_it_back_and_on_with_half_the_rate(
     world, settings, monkeypatch, caplog
 ):
     plain = train(world, world.folds[-1], settings(epochs=1, refit=False))
-    monkeypatch.setattr(loop, "Objective", faulty(5))
+    monkeypatch.setattr(pretraining, "Objective", faulty(5))
     config = settings(epochs=1, refit=False, learning_rate=2.9e-3)
     mended = train(world, world.folds[-1], config)
     assert "fingerprint" in caplog.text
@@ -40,14 +40,14 @@ def test_a_loss_that_is_no_number_sends_it_back_and_on_with_half_the_rate(
 
 
 def test_before_the_first_checkpoint_it_starts_again(world, settings, monkeypatch, caplog):
-    monkeypatch.setattr(loop, "Objective", faulty(2))
+    monkeypatch.setattr(pretraining, "Objective", faulty(2))
     train(world, world.folds[-1], settings(epochs=1, refit=False, learning_rate=2.8e-3))
     assert "going on from step 0 with half the learning rate" in caplog.text
 
 
 def test_it_gives_up_after_as_many_attempts_as_are_allowed(world, settings, monkeypatch):
     made = faulty(*range(1, 99))
-    monkeypatch.setattr(loop, "Objective", made)
+    monkeypatch.setattr(pretraining, "Objective", made)
     with pytest.raises(TrainingError, match="fingerprint"):
         train(world, world.folds[-1], settings(recoveries=2, learning_rate=2.7e-3))
     assert made.asked == 3
