@@ -2,8 +2,8 @@
 
     make bench PYTEST_ARGS="-k sampled_memory"
 
-D 64, 2 blocks, 1,024 negatives, batches of 4,096 events of random histories. Memory is the most that
-the process held during the steps less what it held before them, weights and moments included (Linux's
+D 64, 2 blocks, 1,024 negatives, batches of 4,096 events of random histories. Memory is the most the
+process held during the steps less what it held before them, weights and moments included (Linux's
 high-water mark, set back before).
 """
 
