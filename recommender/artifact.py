@@ -44,6 +44,9 @@ KINDS = {
     "behaviour-text": "recommender.baselines.content:BehaviourText",
     "matrix-factorisation": "recommender.baselines.neural.factorisation:Factorisation",
     "matrix-factorisation-text": "recommender.baselines.neural.factorisation:TextFactorisation",
+    "frozen-text-factorisation": (
+        "recommender.baselines.neural.factorisation:FrozenTextFactorisation"
+    ),
     "feed-forward": "recommender.baselines.neural.feed_forward:FeedForward",
     "gru4rec": "recommender.baselines.neural.recurrent:GRU4Rec",
     "lstm": "recommender.baselines.neural.recurrent:LSTM",

@@ -27,6 +27,7 @@ FITS: dict[Rival, str] = {
     "behaviour-text": "content:fit_behaviour_text",
     "matrix-factorisation": "neural.factorisation:fit_factorisation",
     "matrix-factorisation-text": "neural.factorisation:fit_text_factorisation",
+    "frozen-text-factorisation": "neural.factorisation:fit_frozen_text_factorisation",
     "feed-forward": "neural.feed_forward:fit_feed_forward",
     "gru4rec": "neural.recurrent:fit_gru4rec",
     "lstm": "neural.recurrent:fit_lstm",

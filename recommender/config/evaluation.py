@@ -23,6 +23,7 @@ Rival = Literal[
     "behaviour-text",
     "matrix-factorisation",
     "matrix-factorisation-text",
+    "frozen-text-factorisation",
     "feed-forward",
     "gru4rec",
     "lstm",

@@ -1,7 +1,8 @@
 """Matrix factorisation with binary cross-entropy: a vector per user, a vector per item.
 
 What a user took is told apart from items drawn evenly. `matrix-factorisation-text` fuses each
-item's id with its text and attributes. Whoever is asked about gets their vector from their history
+item's id with its text and attributes; `frozen-text-factorisation` makes it of the text encoder's
+frozen vector alone, by a linear map. Whoever is asked about gets their vector from their history
 as of the moment (folding in): the one that training would have given them with the items fixed,
 which is a small convex problem, solved by Newton's method. So it answers people whom it has never
 seen, and as of now those whom it has.
@@ -73,11 +74,17 @@ class Factors(nn.Module):
         users: U.
         width: D.
         negatives: items drawn for each pair, J.
+        ids: whether an item is more than its content.
     """
 
-    def __init__(self, facts: ItemFacts, users: int, width: int, negatives: int) -> None:
+    def __init__(
+        self, facts: ItemFacts, users: int, width: int, negatives: int, *, ids: bool = True
+    ) -> None:
         super().__init__()
         self.items = ItemVectors(facts, width)
+        if not ids:
+            nn.init.zeros_(self.items.id_ID)
+            self.items.id_ID.requires_grad_(requires_grad=False)
         self.user_UD = nn.Parameter(torch.randn(users, width) * width**-0.5)
         self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)))
         self.known = facts.known_I.nonzero()[:, 0]
@@ -114,6 +121,7 @@ class Factorisation:
 
     kind: ClassVar[str] = "matrix-factorisation"
     content: ClassVar[bool] = False
+    ids: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -245,8 +253,14 @@ class Factorisation:
             log = dataset.log.of_types(actions.successes, actions).before(cut)
             pairs = Pairs.of(log, size)
             known = np.bincount(log.items, minlength=size) > 0
-            facts = ItemFacts.of(dataset, known, config.model, content=cls.content)
-            module = Factors(facts, len(log.users), settings.width, settings.pair_negatives)
+            if cls.ids:
+                facts = ItemFacts.of(dataset, known, config.model, content=cls.content)
+            else:
+                text = np.ascontiguousarray(dataset.text, np.float32)
+                nothing = torch.zeros(size, 0)
+                facts = ItemFacts(torch.from_numpy(text), torch.from_numpy(known), nothing)
+            users, negatives = len(log.users), settings.pair_negatives
+            module = Factors(facts, users, settings.width, negatives, ids=cls.ids)
             batch = settings.cases_per_batch
             return Task(module, lambda drawn: pairs.batches(batch, drawn), module.loss)
 
@@ -282,6 +296,17 @@ class TextFactorisation(Factorisation):
     content: ClassVar[bool] = True
 
 
+class FrozenTextFactorisation(Factorisation):
+    """The same with items that are a linear map of their text's frozen vectors, and nothing else.
+
+    The encoder is whichever `features.text.encoder` names.
+    """
+
+    kind: ClassVar[str] = "frozen-text-factorisation"
+    content: ClassVar[bool] = True
+    ids: ClassVar[bool] = False
+
+
 def fit_factorisation(dataset: Dataset, fold: Fold, config: Config) -> Model:
     """Factorise what lies before the fold's test window."""
     return Factorisation.fit(dataset, fold, config)
@@ -290,3 +315,8 @@ def fit_factorisation(dataset: Dataset, fold: Fold, config: Config) -> Model:
 def fit_text_factorisation(dataset: Dataset, fold: Fold, config: Config) -> Model:
     """Factorise what lies before the fold's test window, items told by their content, too."""
     return TextFactorisation.fit(dataset, fold, config)
+
+
+def fit_frozen_text_factorisation(dataset: Dataset, fold: Fold, config: Config) -> Model:
+    """Factorise what lies before the fold's test window, items told by their text alone."""
+    return FrozenTextFactorisation.fit(dataset, fold, config)
