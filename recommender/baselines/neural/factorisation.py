@@ -84,7 +84,7 @@ class Factors(nn.Module):
         self.items = ItemVectors(facts, width)
         if not ids:
             nn.init.zeros_(self.items.id_ID)
-            self.items.id_ID.requires_grad_(requires_grad=False)
+            self.items.id_ID.requires_grad = False
         self.user_UD = nn.Parameter(torch.randn(users, width) * width**-0.5)
         self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)))
         self.known = facts.known_I.nonzero()[:, 0]
