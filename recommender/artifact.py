@@ -55,6 +55,8 @@ KINDS = {
     "bert4rec": "recommender.baselines.neural.bert4rec:BERT4Rec",
     "sasrec": "recommender.baselines.neural.sasrec:SASRec",
     "sasrec-softmax": "recommender.baselines.neural.sasrec:SASRecSoftmax",
+    "behaviour-gpt": "recommender.baselines.neural.behaviour_lm:BehaviourGPT",
+    "behaviour-bert": "recommender.baselines.neural.behaviour_lm:BehaviourBERT",
     "din": "recommender.baselines.neural.din:DIN",
     "xdeepfm": "recommender.baselines.neural.xdeepfm:XDeepFM",
     "transformer": "recommender.model.scorer:TransformerScorer",

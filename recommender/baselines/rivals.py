@@ -36,6 +36,8 @@ FITS: dict[Rival, str] = {
     "bert4rec": "neural.bert4rec:fit_bert4rec",
     "sasrec": "neural.sasrec:fit_sasrec",
     "sasrec-softmax": "neural.sasrec:fit_sasrec_softmax",
+    "behaviour-gpt": "neural.behaviour_lm:fit_behaviour_gpt",
+    "behaviour-bert": "neural.behaviour_lm:fit_behaviour_bert",
     "din": "neural.din:fit_din",
     "xdeepfm": "neural.xdeepfm:fit_xdeepfm",
 }

@@ -32,13 +32,16 @@ Rival = Literal[
     "bert4rec",
     "sasrec",
     "sasrec-softmax",
+    "behaviour-gpt",
+    "behaviour-bert",
     "din",
     "xdeepfm",
 ]
 """`trend-popularity` ranks by forecast demand (`features.trends`). Two rank by text alone:
 `history-text` by the mean vector of the history, `behaviour-text` by a sentence about it
 (`features.text.behaviour_events`), which is encoded for every request. From `matrix-factorisation`
-on they are networks that are trained for each fold (`evaluation.neural`). `din` and `xdeepfm` rank
+on they are networks that are trained for each fold (`evaluation.neural`). `behaviour-gpt` and
+`behaviour-bert` read the words of the history's titles. `din` and `xdeepfm` rank
 what was put in front of people; as rankings of a whole catalogue they mean little."""
 
 

@@ -69,6 +69,9 @@ class NextItemModule(nn.Module):
         """The most events of a history that an answer is made from."""
         return self.history
 
+    def reads_of(self, dataset: Dataset) -> None:
+        """Take what else is read of a data set, before training; by default nothing."""
+
     def table(self) -> Tensor:
         """Return the vectors of the items, (I, D)."""
         items_ID: Tensor = self.items()
@@ -207,6 +210,7 @@ class NextItem:
             known, content = windows.known, cls.network.content
             facts = ItemFacts.of(dataset, known, config.model, content=content)
             module = cls.network(settings, facts, types, config.model.history)
+            module.reads_of(dataset)
             tokens = settings.tokens_per_batch
             return Task(module, lambda random: windows.batches(tokens, random), module.loss)
 
