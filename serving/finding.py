@@ -90,31 +90,53 @@ class Finder:
         The profile of somebody with a history is read only if `everybody` says so, that of somebody
         without one if `profiles` does. Both reads of one request run at the same time.
         """
-        if self.everybody and ask.user_id is not None and self._breaker.lets_through():
-            started = time.perf_counter()
-            found, (_, profile) = await asyncio.gather(
-                self._history(ask), self._read(self._reader.profile, ask.user_id, started)
-            )
-            return replace(found, profile=profile, read_s=time.perf_counter() - started)
-        return await self._history(ask)
+        events = ask.events
+        if not self._reads_for(ask):
+            return Found(events or Events())
+        # Asked once per request: while the store is tried again, only one question is let through.
+        if not self._breaker.lets_through():
+            if events is None:
+                return Found(fallback=Fallback.STORE_UNAVAILABLE)
+            return Found(events)
+        found, answered = await self._all(ask)
+        if answered:
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed()
+        return found
 
-    async def _history(self, ask: Ask) -> Found:
+    def _reads_for(self, ask: Ask) -> bool:
+        """Tell whether anything is to be read."""
+        if ask.events is None:
+            return True
+        matters = self.everybody or (self.profiles and not ask.events.items)
+        return ask.user_id is not None and matters
+
+    async def _all(self, ask: Ask) -> tuple[Found, bool]:
+        """Return what was found, and whether the store answered whatever it was asked."""
         started = time.perf_counter()
+        if self.everybody and ask.user_id is not None:
+            (found, told), (answered, profile) = await asyncio.gather(
+                self._history(ask, started), self._read(self._reader.profile, ask.user_id, started)
+            )
+            spent = time.perf_counter() - started
+            return replace(found, profile=profile, read_s=spent), told and answered
+        return await self._history(ask, started)
+
+    async def _history(self, ask: Ask, started: float) -> tuple[Found, bool]:
         events, fallback = ask.events, None
         if events is None:
-            if not self._breaker.lets_through():
-                return Found(fallback=Fallback.STORE_UNAVAILABLE)
             answered, events = await self._read(self._reader.read, ask.user_id or "", started)
             if not answered:
                 spent = time.perf_counter() - started
-                return Found(fallback=Fallback.STORE_UNAVAILABLE, read_s=spent)
+                return Found(fallback=Fallback.STORE_UNAVAILABLE, read_s=spent), False
             fallback = Fallback.UNKNOWN_USER if events is None else None
-        profile = None
+        answered, profile = True, None
         cold = self.profiles and not self.everybody and not (events and events.items)
-        if cold and ask.user_id is not None and self._breaker.lets_through():
-            _, profile = await self._read(self._reader.profile, ask.user_id, started)
+        if cold and ask.user_id is not None:
+            answered, profile = await self._read(self._reader.profile, ask.user_id, started)
         spent = time.perf_counter() - started
-        return Found(events or Events(), fallback, profile, spent)
+        return Found(events or Events(), fallback, profile, spent), answered
 
     async def _read(
         self, read: Callable[[str], _Read | None], user: str, started: float
@@ -132,7 +154,5 @@ class Finder:
         except Exception as error:  # noqa: BLE001 whatever a store client raises
             logger.warning("the feature store can't be read: %s", error)
         else:
-            self._breaker.succeeded()
             return True, answer
-        self._breaker.failed()
         return False, None

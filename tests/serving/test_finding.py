@@ -143,6 +143,28 @@ def test_a_store_that_is_back_is_asked_again_after_the_pause() -> None:
     assert (back.fallback, back.events.items) == (None, ["i01"])
 
 
+def test_a_store_that_is_back_gives_history_and_profile_to_the_one_that_tries_it() -> None:
+    reader = Shelves()
+    reader.broken = True
+    finder, clock = Finder(reader, 5.0), Clock()
+    finder._breaker = Breaker(3, 10.0, clock)
+    finder.reads(profiles=False, everybody=True, surfaces=False)
+    dora = Ask(user_id="dora")
+
+    async def ask() -> tuple[Any, Any]:
+        # Profiles are answered all the while, which does not make up for the histories.
+        failed = [await finder.found(dora) for _ in range(4)]
+        assert reader.reads == {"history": 3, "profile": 3}
+        reader.broken = False
+        clock.now = 10.0
+        return failed[0], await finder.found(dora)
+
+    failed, back = asyncio.run(ask())
+    assert failed.fallback is Fallback.STORE_UNAVAILABLE
+    assert (back.fallback, back.profile) == (Fallback.UNKNOWN_USER, {"country": "DE"})
+    assert reader.reads == {"history": 4, "profile": 4}
+
+
 @pytest.fixture
 def shop_in_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     if not redis_program.program():

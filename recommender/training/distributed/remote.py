@@ -7,6 +7,7 @@ first, and says that all of it is there.
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from recommender.errors import StorageError
@@ -77,8 +78,10 @@ class RemoteCheckpoints(Checkpoints):
         """Return the latest good checkpoint of those here and there; None where there is none."""
         # Another node may have gone on since this one was the first.
         for number in reversed(self._remote()):
-            if self._path(number).exists():
+            if self._whole(number):
                 break
+            # What was lost while it was fetched: its folder would pass for a checkpoint.
+            shutil.rmtree(self._path(number), ignore_errors=True)
             try:
                 self._store.download(self._key(number), self._path(number))
                 self._read(number)
@@ -93,6 +96,14 @@ class RemoteCheckpoints(Checkpoints):
         for number in self._remote():
             for file in (_STATE, _TENSORS):
                 self._store.delete(f"{self._key(number)}/{file}")
+
+    def _whole(self, number: int) -> bool:
+        """Tell whether a checkpoint is here, all of it and unharmed."""
+        try:
+            self._read(number)
+        except StorageError:
+            return False
+        return True
 
     def _key(self, number: int) -> str:
         return f"{CHECKPOINTS}/{self._path(number).name}"

@@ -66,6 +66,19 @@ def test_a_damaged_or_half_written_one_is_passed_over(s3_bucket, tmp_path):
     assert found.values == {"number": 1}
 
 
+def test_one_whose_download_was_killed_is_fetched_again(s3_bucket, tmp_path):
+    store = open_store(f"s3://{s3_bucket}/training/f")
+    first = RemoteCheckpoints(tmp_path / "one", "f", store)
+    first.save(saved(1))
+    first.save(saved(2))
+    half = tmp_path / "another" / "checkpoint-00000002"
+    half.mkdir(parents=True)
+    shutil.copy(tmp_path / "one" / half.name / "state.json", half)
+    found = RemoteCheckpoints(tmp_path / "another", "f", store).latest()
+    assert found is not None
+    assert found.values == {"number": 2}
+
+
 def test_nodes_meet_at_the_first_one_and_go_on_with_as_few_as_are_allowed(tmp_path):
     tree = tiny_config(tmp_path).model_dump(mode="json")
     tree["distributed"] |= {"nodes": 4, "least_nodes": 2}
