@@ -23,7 +23,8 @@ class TrainJobConfig(Section):
 
     location: str = ""
     """`s3://bucket/prefix` of what goes between the step and the nodes: the data set, checkpoints,
-    and the model. Needed."""
+    and the model. Needed. The role of the train step deletes there: Terraform's may do so below
+    `training/` of the artifacts bucket only."""
 
     gpus: int = Field(1, ge=0)
     """GPUs of a node; with 0 the processes compute on its CPU."""

@@ -2,9 +2,10 @@
 # from which buckets it reads and which it writes; nothing may change another step's things.
 
 locals {
-  # r: read, w: read and write (no deleting: buckets are versioned, and `forget` alone expunges).
+  # r: read, w: read and write. What may be deleted is in `deletes`; buckets are versioned, and
+  # `forget` alone expunges.
   steps = {
-    ingest      = { data = "w" }
+    ingest      = { data = "w", features = "r", logs = "w" }
     validate    = { data = "w", artifacts = "w" }
     materialize = { data = "r", features = "w", artifacts = "w" }
     train       = { data = "r", artifacts = "w" }
@@ -22,6 +23,14 @@ locals {
     events = {}
     forget = { data = "x", features = "x", artifacts = "x", registry = "x", logs = "x" }
   }
+
+  # ingest and stream join small files into large ones, and remove the small ones. A training's
+  # checkpoints are pruned: `distributed.trainjob.location` lies under this prefix.
+  deletes = [
+    { step = "ingest", bucket = "logs", keys = "*" },
+    { step = "stream", bucket = "features", keys = "*/user_event/*" },
+    { step = "train", bucket = "artifacts", keys = "training/*" },
+  ]
 
   verbs = {
     r = ["s3:GetObject"]
@@ -75,6 +84,16 @@ data "aws_iam_policy_document" "step" {
       sid       = title(statement.key)
       actions   = local.verbs[statement.value]
       resources = ["${var.bucket_arns[statement.key]}/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = [for deleting in local.deletes : deleting if deleting.step == each.key]
+
+    content {
+      sid       = "Delete"
+      actions   = ["s3:DeleteObject"]
+      resources = ["${var.bucket_arns[statement.value.bucket]}/${statement.value.keys}"]
     }
   }
 
