@@ -40,7 +40,10 @@ def kill_a_rank(checkpoints: Path, killed: list[int]) -> None:
     while time.monotonic() < until and not list(checkpoints.glob("*/checkpoint-*/state.json")):
         time.sleep(0.01)
     for process in psutil.Process().children(recursive=True):
-        words = process.cmdline()
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue  # ended meanwhile
         if (
             "recommender.training.distributed.worker" in words
             and "torch.distributed.run" not in words

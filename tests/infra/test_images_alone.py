@@ -22,7 +22,8 @@ from rendered import ROOT
 
 from pipelines.steps import NEEDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+"""The time is for the first test, which waits for every image's packages."""
 
 TINY = {
     "name": "tiny",

@@ -22,7 +22,8 @@ _PASSED = ("AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 
 def job_name(config: Config, fingerprint: str) -> str:
     """Return the name of the job of a training: the same whenever it is asked for."""
-    return f"{config.name[:40]}-train-{fingerprint}"
+    # JobSet, Job and pods lengthen it (`-node-0-999-abcde`), and a label holds 63 characters.
+    return f"{config.name[:23].rstrip('-')}-train-{fingerprint}"
 
 
 def train_job(config: Config, place: int, fingerprint: str, variables: dict[str, str]) -> Any:

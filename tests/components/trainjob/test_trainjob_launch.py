@@ -14,9 +14,9 @@ from tiny_world import tiny_config, tiny_dataset
 from trainer_schema import problems
 
 from components.train.trainjob import launch
-from components.train.trainjob.follow import TrainJobError
+from components.train.trainjob.follow import TrainJobError, follow, jobs
 from components.train.trainjob.launch import forget_job, train_by_job
-from components.train.trainjob.manifest import train_job
+from components.train.trainjob.manifest import job_name, train_job
 from recommender.config import Config, parse
 from recommender.errors import ConfigError, RolloutError, ServingError, TrainingError, UserError
 from recommender.features.dataset import Dataset
@@ -24,6 +24,7 @@ from recommender.files import write_json
 from recommender.storage import open_store
 from recommender.training.distributed.remote import FAILED, OUT, put
 from recommender.training.state import Epoch
+from serving.rollout.kserve.client import Cluster
 
 
 @pytest.fixture
@@ -118,6 +119,15 @@ def test_what_the_job_says_fits_the_released_models_and_what_was_configured(benc
     assert "unknown field" in problems(job)[0]
 
 
+def test_the_names_of_a_jobs_pods_fit_into_a_label_however_long_the_data_sets_name_is(bench):
+    long = bench[0].model_copy(update={"name": "a" * 22 + "-" + "b" * 19})
+    (cut, whole) = (job_name(config, "0123456789abcdef") for config in (long, bench[0]))
+    # JobSet's Job, the pod's number, and what Kubernetes adds; labels hold 63 characters.
+    assert len(f"{cut}-node-0-999-abcde") <= 63
+    assert "--" not in cut
+    assert whole == f"{bench[0].name}-train-0123456789abcdef"
+
+
 def test_a_step_started_again_takes_over_what_is_at_work_or_done(cluster, bench, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
@@ -161,11 +171,22 @@ def test_a_job_deleted_while_it_is_followed_is_said_so(cluster, bench):
         go(bench)
 
 
-def test_a_job_at_work_for_too_long_is_given_up(cluster, bench, monkeypatch):
-    monkeypatch.setattr("components.train.trainjob.follow._SLACK_S", 0.0)
-    cluster.progress = lambda job: nodes(ready=1)
+def test_a_job_at_work_for_too_long_is_given_up(cluster, bench):
+    config = changed(bench[0], schedule_s=1800, hours=1, poll_s=600)
+    settings, now = config.distributed.trainjob, [0.0]
+    server, job = Cluster.connect(settings, "test"), train_job(config, 0, "abc", {})
+    server.create(jobs(settings), job)
+    cluster.put(f"{JOBS}/{job['metadata']['name']}", {**job, "status": nodes(ready=1)})
     with pytest.raises(TrainJobError, match="at work for longer"):
-        go(bench, changed(bench[0], schedule_s=0.05, hours=0.0001))
+        follow(
+            server,
+            settings,
+            job["metadata"]["name"],
+            sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+            clock=lambda: now[0],
+        )
+    # Until its own deadline, the wait for its nodes and the controller's time have gone by.
+    assert now[0] == 3600 + 1800 + 600 + settings.poll_s
 
 
 @pytest.mark.parametrize(

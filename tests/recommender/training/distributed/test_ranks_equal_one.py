@@ -16,6 +16,7 @@ from recommender.files import read_json
 from recommender.training.run import train
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.timeout(900)
 ONCE = {"accumulate": 2, "epochs": 1, "refit": False}
 TWICE = {**ONCE, "epochs": 2, "refit": True}
 SAMPLED = {**ONCE, "loss": "sampled", "negatives": 8}
@@ -48,6 +49,7 @@ def ran(root, scenarios):
     done = subprocess.run(
         [sys.executable, HERE / "forked_ranks.py", str(root), json.dumps(told)],
         capture_output=True,
+        timeout=840,
         text=True,
         env={
             **os.environ,
