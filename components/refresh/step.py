@@ -46,8 +46,9 @@ def run(config: str, run_id: str, dataset: str, champion: str, model: str) -> No
                 "use `ostinato refresh`, or set split.folds=1",
             )
         (fold,), reigning = data.folds, _champion(Path(champion))
-        found = refresh(data, fold, reigning, step.config)
+        # First: what can't be made is told before the training, not behind it.
         cold = fit_cold_users(data, fold, step.config)
+        found = refresh(data, fold, reigning, step.config)
         trained = replace(found.trained, model=replace(found.trained.model, cold=cold))
         candidate = Path(model) / "candidate"
         trained.model.save(candidate)

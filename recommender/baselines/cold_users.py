@@ -48,7 +48,8 @@ def fit_cold_users(dataset: Dataset, fold: Fold, config: Config) -> ColdUsers | 
     if kind == "social" and dataset.follows is None:
         raise ConfigError(
             "serving.cold_users is social, but the data set has no follow graph",
-            "give one to features.build.build_dataset, or set serving.cold_users: popular",
+            "set serving.cold_users: popular; only features.build.build_dataset(follows=…) takes a "
+            "follow graph, the pipeline and the endpoint don't",
         )
     neighbours = dataset.catalogue if kind == "social" else None
     if kind == "social" and dataset.attributes is None:

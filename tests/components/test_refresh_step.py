@@ -174,3 +174,15 @@ def test_rolling_cuts_and_a_damaged_description_are_refused(shop):
     with pytest.raises(SystemExit, match=r"split.folds is 2[^→]*→ use `ostinato refresh`"):
         replace(shop, config=rolling).refresh()
     assert rolling.with_one_cut().split.folds == 1
+
+
+def test_an_answer_for_people_without_history_that_cannot_be_made_is_told_before_the_training(shop):
+    shop.fetch()
+    # A champion that has seen everything: the refresh itself would say that nothing has happened.
+    (fold,) = Dataset.read(shop.root / "dataset").folds
+    facts = {"version": shop.version, "seen_until": fold.test_start}
+    write_json(shop.root / "champion" / champion.FACTS, facts)
+    tree = shop.config.model_dump(mode="json")
+    tree["serving"]["cold_users"] = "social"
+    with pytest.raises(SystemExit, match=r"no follow graph[^→]*→ set serving.cold_users: popular"):
+        replace(shop, config=parse(tree, "test")).refresh()

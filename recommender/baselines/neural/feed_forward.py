@@ -33,6 +33,7 @@ class FeedForwardModule(NextItemModule):
     """The network; arguments as for every one that finds the next item."""
 
     content: ClassVar[bool] = True
+    personal: ClassVar[bool] = True
 
     def __init__(
         self, config: NeuralRivalsConfig, facts: ItemFacts, actions: int, history: int

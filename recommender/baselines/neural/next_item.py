@@ -54,11 +54,16 @@ class NextItemModule(nn.Module):
     biased: ClassVar[bool] = True
     """Whether every item has a bias."""
 
+    personal: ClassVar[bool] = False
+    """Whether it reads what is known of people besides events."""
+
     def __init__(
         self, config: NeuralRivalsConfig, facts: ItemFacts, actions: int, history: int
     ) -> None:
         super().__init__()
         self.config, self.actions, self.history = config, actions, history
+        # The attributes of people that it was trained on: of others nothing was learned.
+        self.attributes: tuple[str, ...] = ()
         self.items = ItemVectors(facts, config.width)
         self.special = small_embedding(SPECIAL, config.width)
         self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)), requires_grad=self.biased)
@@ -70,7 +75,10 @@ class NextItemModule(nn.Module):
         return self.history
 
     def reads_of(self, dataset: Dataset) -> None:
-        """Take what else is read of a data set, before training; by default nothing."""
+        """Take what else is read of a data set, before training; by default of people alone."""
+        if self.personal and dataset.attributes is not None:
+            names = (name for name in dataset.attributes.column_names if name != "user")
+            self.attributes = tuple(sorted(names))
 
     def table(self) -> Tensor:
         """Return the vectors of the items, (I, D)."""
@@ -138,6 +146,16 @@ class NextItem:
         return self._catalogue
 
     @property
+    def reads_profiles(self) -> bool:
+        """Whether it matters who asks (`Histories.people`)."""
+        return bool(self.module.attributes)
+
+    @property
+    def reads_surfaces(self) -> bool:
+        """Whether it matters where events happened; it never does."""
+        return False
+
+    @property
     def parameters(self) -> int:
         """How many numbers were trained."""
         return sum(each.numel() for each in self.module.parameters() if each.requires_grad)
@@ -157,8 +175,7 @@ class NextItem:
                 rows = order[start : start + max(1, most)]
                 first = histories.offsets[1:][rows] - lengths[rows]
                 size = len(self._catalogue)
-                known = histories.people
-                people = [known[row] for row in rows] if known else None
+                people = self._people(histories, rows)
                 sequences = Sequences.cut(histories, first, lengths[rows], size, people)
                 now_B = tensor(histories.now[rows])
                 queries_BD = self.module.answers(sequences, self._items_ID, now_B)
@@ -168,12 +185,13 @@ class NextItem:
         return scores_BI
 
     def settings(self) -> dict[str, Any]:
-        """Return the shape."""
-        return {
+        """Return the shape, and what is read of people."""
+        told = {
             "config": self.module.config.model_dump(mode="json"),
             "actions": self.module.actions,
             "history": self.module.history,
         }
+        return told | {"attributes": self.module.attributes} if self.module.personal else told
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return every parameter and buffer by its name in the module."""
@@ -191,7 +209,16 @@ class NextItem:
         config = NeuralRivalsConfig.model_validate(settings["config"])
         module = cls.network(config, facts, int(settings["actions"]), int(settings["history"]))
         module.load_state_dict(tensors)
+        module.attributes = tuple(settings.get("attributes", ()))
         return cls(module, catalogue)
+
+    def _people(self, histories: Histories, rows: NDArray[np.int64]) -> list[dict[str, str]] | None:
+        """Return what was trained on of what is known of people, and no more."""
+        if not histories.people or not self.module.attributes:
+            return None
+        known = [histories.people[row] or {} for row in rows]
+        read = self.module.attributes
+        return [{name: person[name] for name in read if name in person} for person in known]
 
     @classmethod
     def fit(cls, dataset: Dataset, fold: Fold, config: Config) -> Model:

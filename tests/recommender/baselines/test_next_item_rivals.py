@@ -27,6 +27,7 @@ from recommender.artifact import Model
 from recommender.baselines.neural.losses import Softmax, pair_loss
 from recommender.baselines.neural.person import running_means
 from recommender.baselines.neural.sequences import PEOPLE, Moments, Sequences, Windows
+from recommender.baselines.neural.validation import validation_of
 from recommender.baselines.rivals import fit
 from recommender.config.evaluation import Rival
 from recommender.config.neural_rivals import NeuralRivalsConfig
@@ -221,6 +222,41 @@ def test_people_without_history_are_answered_by_what_is_known_of_them(name: Riva
     asked = replace(asked, people=tuple({"kind": str(kind)} for kind in range(4)))
     best, _ = top_k(model.scorer.scores(asked), 6)
     assert (best // 6 == np.arange(4)[:, None]).mean() > 0.7
+
+
+@pytest.mark.parametrize("name", ["two-tower", "feed-forward"])
+def test_of_people_only_what_was_trained_on_is_read_and_said_to_be_read(
+    name: Rival, tmp_path: Path
+) -> None:
+    dataset = groups()
+    config = config_of(epochs=1, tokens_per_batch=128)
+    attributes = pa.table({"user": list(dataset.log.users), "kind": ["a", "b"] * 20})
+    knowing = replace(dataset, attributes=attributes)
+    fit(name, knowing, dataset.folds[0], config).save(tmp_path / "model")
+    model = Model.load(tmp_path / "model")
+    assert (model.reads_profiles, model.reads_surfaces) == (True, False)
+    nobody = Histories.of([([], [], [])] * 2, [20 * HOUR] * 2)
+    kinds = replace(nobody, people=({"kind": "a"}, {"kind": "b"}))
+    more = replace(nobody, people=({"kind": "a", "x": "1"}, {"x": "2", "kind": "b"}))
+    scores = model.scorer.scores(kinds)
+    np.testing.assert_array_equal(model.scorer.scores(more), scores)
+    assert (scores[0] != scores[1]).any()
+    without = fit(name, dataset, dataset.folds[0], config)
+    assert not without.reads_profiles
+    np.testing.assert_array_equal(without.scorer.scores(more), without.scorer.scores(nobody))
+
+
+def test_validation_asks_for_people_as_training_knows_them() -> None:
+    dataset = with_window(groups())
+    attributes = pa.table({"user": list(dataset.log.users), "kind": ["a", "b"] * 20})
+    knowing = replace(dataset, attributes=attributes)
+    asked = validation_of(knowing, dataset.folds[0], config_of()).histories
+    assert len(asked)
+    assert asked.people is not None
+    assert {tuple((each or {}).items()) for each in asked.people} == {
+        (("kind", "a"),),
+        (("kind", "b"),),
+    }
 
 
 @pytest.mark.parametrize("name", ["two-tower", "feed-forward", "matrix-factorisation-text"])
