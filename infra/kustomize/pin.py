@@ -3,8 +3,9 @@
     python infra/kustomize/pin.py prod ostinato-stream=registry.example.com/stream@sha256:… …
     python infra/kustomize/pin.py --check prod
 
-A tag is refused, and so is an image that the environment doesn't run or that is left out. `--check`
-fails while an image has no digest yet. Needs Python and PyYAML only.
+Servers are pinned in `images/`, the steps of a run in `config.yaml` (`backend.images`). A tag is
+refused, and so is an image that the environment doesn't run or that is left out. `--check` fails
+while an image has no digest yet. Needs Python and PyYAML only.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _PINNED = re.compile(
     r"(?P<name>[a-z0-9-]+)=(?P<repository>[^@\s]+)@(?P<digest>sha256:[0-9a-f]{64})"
 )
 _NONE = "sha256:" + 64 * "0"
+_STEP = re.compile(r"^(    )(ostinato-[a-z-]+): (\S+)$", re.MULTILINE)
 
 
 def unpinned(component: dict) -> list[str]:
@@ -58,6 +60,15 @@ def pinned(component: dict, given: list[str]) -> dict:
     return {**component, "images": images}
 
 
+def steps_of(config: str) -> dict[str, str]:
+    """Return the images of a run's steps in the text of a `config.yaml`, by name."""
+    given: dict[str, str] = (yaml.safe_load(config).get("backend") or {}).get("images") or {}
+    found = {match[2]: match[3] for match in _STEP.finditer(config)}
+    if found != given:
+        raise ValueError("backend.images must be lines of their own: `    ostinato-train: …`")
+    return given
+
+
 def main(arguments: list[str] | None = None, overlays: Path = OVERLAYS) -> int:
     """Pin or check; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -71,21 +82,45 @@ def main(arguments: list[str] | None = None, overlays: Path = OVERLAYS) -> int:
         return 2
     text = path.read_text(encoding="utf-8")
     component = yaml.safe_load(text)
+    config_path = overlays / options.environment / "config.yaml"
+    config = config_path.read_text(encoding="utf-8")
+    steps = steps_of(config)
     if options.check:
-        if left := unpinned(component):
+        left = unpinned(component)
+        left += [name for name, image in steps.items() if not _is_pinned(name, image)]
+        if left:
             sys.stderr.write(f"{options.environment}: no digest for {', '.join(left)}\n")
             return 1
         return 0
     try:
-        component = pinned(component, options.images)
+        known = [each["name"] for each in component["images"]]
+        both = pinned({"images": [{"name": name} for name in (*known, *steps)]}, options.images)
+        images = {each["name"]: each for each in both["images"]}
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    component = {**component, "images": [images[name] for name in known]}
     heading = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(heading + yaml.safe_dump(component, sort_keys=False), encoding="utf-8")
-    temporary.replace(path)
+    _write(path, heading + yaml.safe_dump(component, sort_keys=False))
+
+    def line(match: re.Match[str]) -> str:
+        image = images[match[2]]
+        return f"{match[1]}{match[2]}: {image['newName']}@{image['digest']}"
+
+    # As text: people own the rest of this file, comments and all.
+    _write(config_path, _STEP.sub(line, config))
     return 0
+
+
+def _is_pinned(name: str, image: str) -> bool:
+    match = _PINNED.fullmatch(f"{name}={image}")
+    return match is not None and match["digest"] != _NONE
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 if __name__ == "__main__":

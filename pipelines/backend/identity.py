@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from pipelines.backend.step_images import with_images
 from pipelines.compile import COMPILED
 from recommender.config import Config
 from recommender.config.source import SyntheticSource
 from recommender.errors import SourceError
-from recommender.sources.archive import sha256
 from recommender.storage import is_s3, local_path, open_store
 
 
-def code_version(compiled: Path = COMPILED) -> str:
-    """Return a short hash of the compiled pipeline, which names every image."""
-    return sha256(compiled)[:12]
+def code_version(
+    compiled: Path = COMPILED, images: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return a short hash of the compiled pipeline, which names every image.
+
+    Args:
+        compiled: the compiled pipeline.
+        images: that take the place of its own (`backend.images`).
+
+    Raises:
+        ConfigError: as for `with_images`.
+    """
+    return hashlib.sha256(with_images(compiled, images).encode()).hexdigest()[:12]
 
 
 def source_version(config: Config) -> str:
@@ -46,13 +58,15 @@ def idempotency_key(config: Config, data: str | None = None, package: Path = COM
     """Return the name that two submissions of the same thing share.
 
     Args:
-        config: the whole configuration. Where it is sent and when doesn't count.
+        config: the whole configuration. Where it is sent and when doesn't count,
+            but its images do.
         data: version of the data, if the caller knows it; else that of the source.
         package: the compiled pipeline.
     """
     settings = config.model_dump(mode="json", exclude={"backend", "workspace"})
     told = json.dumps(
-        [settings, data or source_version(config), code_version(package)], sort_keys=True
+        [settings, data or source_version(config), code_version(package, config.backend.images)],
+        sort_keys=True,
     )
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pipelines.backend.calls import ConflictError
 from pipelines.backend.connection import Backend
 from pipelines.backend.identity import code_version
 from pipelines.backend.listing import everything, named
+from pipelines.backend.step_images import with_images
 from pipelines.compile import COMPILED
 
 
@@ -24,17 +26,25 @@ class PipelineVersion:
 
 
 def ensure_version(backend: Backend, package: Path = COMPILED) -> PipelineVersion:
-    """Return the version that this code is, uploading it unless it is there.
+    """Return the version that this code with these images is, uploading it unless it is there.
 
     Raises:
         BackendError: the backend refuses or can't be reached.
+        ConfigError: as for `with_images`.
     """
-    pipeline_id = backend.calls("find or upload the pipeline", lambda: _pipeline(backend, package))
-    name = f"{pipeline_name(backend, package)}-{code_version(package)}"
-    version_id = backend.calls(
-        "find or upload the pipeline's version",
-        lambda: _version(backend, pipeline_id, name, package),
-    )
+    images, named_as = backend.config.images, pipeline_name(backend, package)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / package.name
+        file.write_text(with_images(package, images), encoding="utf-8")
+        pipeline_id = backend.calls(
+            "find or upload the pipeline", lambda: _pipeline(backend, named_as, file)
+        )
+        version_id = backend.calls(
+            "find or upload the pipeline's version",
+            lambda: _version(
+                backend, pipeline_id, f"{named_as}-{code_version(package, images)}", file
+            ),
+        )
     return PipelineVersion(pipeline_id, version_id)
 
 
@@ -43,9 +53,7 @@ def pipeline_name(backend: Backend, package: Path) -> str:
     return backend.config.pipeline if package.stem == COMPILED.stem else f"ostinato-{package.stem}"
 
 
-def _pipeline(backend: Backend, package: Path) -> str:
-    name = pipeline_name(backend, package)
-
+def _pipeline(backend: Backend, name: str, package: Path) -> str:
     def found() -> str | None:
         listed = everything(
             lambda **page: backend.client._pipelines_api.pipeline_service_list_pipelines(

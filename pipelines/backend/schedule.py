@@ -165,6 +165,6 @@ def _name(config: Config, name: str, schedule: ScheduleConfig) -> str:
     # A schedule of trainings bears the name that it had before there were other pipelines.
     training = schedule.pipeline == "training"
     declared = schedule.model_dump(mode="json", exclude={"pipeline"} if training else set())
-    code = code_version(_package(schedule))
+    code = code_version(_package(schedule), runs["backend"].pop("images"))
     told = json.dumps([declared, runs, code], sort_keys=True)
     return f"{config.name}/{name}/{hashlib.sha256(told.encode()).hexdigest()[:8]}"

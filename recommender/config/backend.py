@@ -11,6 +11,8 @@ from pydantic import Field, field_validator
 from recommender.config.section import Section
 
 _CRON_FIELD = re.compile(r"[-0-9*/,?A-Za-z]+")
+_IMAGE_NAME = re.compile(r"ostinato-[a-z-]+")
+_IMAGE_REFERENCE = re.compile(r"[\w][\w./:-]*(@sha256:[0-9a-f]{64}|:[\w][\w.-]{0,127})")
 _RANGES = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_NAMES = ("second", "minute", "hour", "day of the month", "month", "day of the week")
 
@@ -71,13 +73,19 @@ class BackendConfig(Section):
     """URL of the API (`https://…`); empty: the pipeline service of the cluster that we are in."""
 
     namespace: str = ""
-    """The user's namespace where the backend is multi-user; empty: single-user."""
+    """The user's namespace where the backend is multi-user: the pods of a run, their claim,
+    ConfigMap and Secrets are there. Empty: single-user; then they are where the backend is."""
 
     experiment: str = ""
     """Experiment of the runs; empty: named after the data set."""
 
     pipeline: str = "ostinato-training"
     """Name of the pipeline; each version of the code becomes a version of it."""
+
+    images: dict[str, str] = Field(default_factory=dict)
+    """Image of every step by name (`ostinato-train: <repository>@sha256:…`), put into the pipeline
+    when it is uploaded. Empty: `ostinato-<step>:<version>`, which only a cluster has whose nodes
+    got a developer's build."""
 
     service_account: str = ""
     """Kubernetes service account of the steps; empty: the backend's default."""
@@ -105,3 +113,13 @@ class BackendConfig(Section):
 
     schedules: dict[str, ScheduleConfig] = Field(default_factory=dict)
     """Recurring runs by name: what is here is what runs (`ostinato schedule apply`)."""
+
+    @field_validator("images")
+    @classmethod
+    def _references(cls, images: dict[str, str]) -> dict[str, str]:
+        for name, reference in images.items():
+            if not _IMAGE_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no image's name; it is ostinato-<step>")
+            if not _IMAGE_REFERENCE.fullmatch(reference):
+                raise ValueError(f"{name}: {reference!r} is neither <repository>@sha256:… nor :tag")
+        return images

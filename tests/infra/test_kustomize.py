@@ -384,15 +384,19 @@ def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
 
     import pin
 
-    shutil.copytree(KUSTOMIZE / "overlays" / "prod" / "images", tmp_path / "prod" / "images")
+    from pipelines.steps import NEEDS
+
+    shutil.copytree(KUSTOMIZE / "overlays" / "prod", tmp_path / "prod")
+    before = (tmp_path / "prod" / "config.yaml").read_text()
     digest = "sha256:" + "ab" * 32
-    names = ("feature-server", "stream", "triggers")
+    names = ("feature-server", "stream", "triggers", *NEEDS)
     good = [f"ostinato-{n}=registry.example.com/{n}@{digest}" for n in names]
     assert pin.main(["--check", "prod"], tmp_path) == 1
     for bad in (
         good[:1],
         [*good, good[0]],
-        [*good[:2], "ostinato-triggers=registry.example.com/triggers:1.0"],
+        [*good[:2], "ostinato-triggers=registry.example.com/triggers:1.0", *good[3:]],
+        [*good[:-1], "ostinato-outcome=registry.example.com/outcome:1.0"],
         [*good, f"redis=redis@{digest}"],
     ):
         assert pin.main(["prod", *bad], tmp_path) == 2
@@ -402,6 +406,27 @@ def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
     assert written["images"][0]["newName"] == "registry.example.com/feature-server"
     assert Path(tmp_path / "prod/images/kustomization.yaml").read_text().startswith("# Written by")
     assert pin.main(["nowhere"], tmp_path) == 2
+    after = (tmp_path / "prod" / "config.yaml").read_text()
+    assert f"    ostinato-train: registry.example.com/train@{digest}\n" in after
+    assert after.partition("backend:")[0] == before.partition("backend:")[0]
+    one_lost = after.replace(
+        "ostinato-train: registry.example.com/train@", "ostinato-train: train:"
+    )
+    (tmp_path / "prod" / "config.yaml").write_text(one_lost)
+    assert pin.main(["--check", "prod"], tmp_path) == 1
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_a_run_goes_where_its_volume_settings_and_secrets_are(environment):
+    from pipelines.steps import NEEDS
+    from recommender.config import load
+
+    backend = load(KUSTOMIZE / "overlays" / environment / "config.yaml").backend
+    (claim,) = of_kind(environment, "PersistentVolumeClaim")
+    assert backend.namespace == claim["metadata"]["namespace"]
+    assert backend.service_account
+    by_digest = {name for name, image in backend.images.items() if "@sha256:" in image}
+    assert by_digest == (set() if environment == "dev" else {f"ostinato-{step}" for step in NEEDS})
 
 
 def test_an_account_per_step_is_what_clusters_that_can_do_it_are_given():

@@ -60,6 +60,7 @@ class KfpServer:
         broken: faults by `METHOD path-suffix`: each call takes the first and gets that status;
             "lost" does the work and then closes the connection without an answer.
         calls: methods and paths that were called.
+        specs: what was uploaded, by the version's id.
     """
 
     def __init__(self) -> None:
@@ -69,6 +70,7 @@ class KfpServer:
         self.experiments: dict[str, dict[str, Any]] = {}
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, dict[str, Any]] = {}
+        self.specs: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.recurring: dict[str, dict[str, Any]] = {}
         self._ids = itertools.count(1)
@@ -177,15 +179,15 @@ class KfpServer:
         self.experiments[key] = {**body, "experiment_id": key, "created_at": now}
         return self.experiments[key]
 
-    async def _package(self, request: Request) -> str:
+    async def _package(self, request: Request) -> tuple[str, dict[str, Any]]:
         form = await request.form()
         spec = next(iter(yaml.safe_load_all(await form["uploadfile"].read())))
         if "pipelineInfo" not in spec:
             raise RefusedError(400, "not a compiled pipeline")
-        return request.query_params["name"]
+        return request.query_params["name"], spec
 
     async def _upload(self, request: Request) -> Any:
-        name = await self._package(request)
+        name, _ = await self._package(request)
         if any(p["display_name"] == name for p in self.pipelines.values()):
             raise RefusedError(409, "already exists")
         key, now = self._new("pipeline")
@@ -193,7 +195,7 @@ class KfpServer:
         return self.pipelines[key]
 
     async def _upload_version(self, request: Request) -> Any:
-        name = await self._package(request)
+        name, spec = await self._package(request)
         pipeline = request.query_params["pipelineid"]
         if pipeline not in self.pipelines:
             raise RefusedError(404, f"{pipeline} not found")
@@ -206,6 +208,7 @@ class KfpServer:
             "display_name": name,
             "created_at": now,
         }
+        self.specs[key] = spec
         return self.versions[key]
 
     def _referenced(self, body: dict[str, Any]) -> None:

@@ -12,13 +12,15 @@ import yaml
 from kfp_server import KfpServer
 from typer.testing import CliRunner
 
+from components.images import image
 from pipelines.backend.calls import BackendError, NotFoundError
 from pipelines.backend.connection import connect
 from pipelines.backend.follow import follow
 from pipelines.backend.identity import idempotency_key
 from pipelines.backend.schedule import apply, diff
-from pipelines.backend.submit import submit
+from pipelines.backend.submit import Submitted, submit
 from pipelines.cli import app
+from pipelines.steps import NEEDS
 from recommender.config import Config, load
 from recommender.errors import ConfigError, SourceError
 
@@ -230,6 +232,42 @@ def test_the_source_s_files_are_part_of_a_run_s_identity(tmp_path):
     log.unlink()
     with pytest.raises(SourceError, match="nothing lies at"):
         idempotency_key(config)
+
+
+def test_a_run_has_the_images_of_a_release_and_another_release_is_another_run(server):
+    def release(digit: str) -> dict[str, str]:
+        return {f"ostinato-{s}": f"registry.test/{s}@sha256:{digit * 64}" for s in NEEDS}
+
+    def uploaded(run: Submitted) -> set[str]:
+        reference = server.runs[run.run_id]["pipeline_version_reference"]
+        spec = server.specs[reference["pipeline_version_id"]]
+        executors = spec["deploymentSpec"]["executors"].values()
+        return {each["container"]["image"] for each in executors}
+
+    runs = []
+    for digit in "ab":
+        config = config_for(server, **{"backend.images": release(digit)})
+        runs.append(submit(connect(config), config))
+        assert uploaded(runs[-1]) == set(release(digit).values())
+        assert not submit(connect(config), config).created
+    plain = config_for(server)
+    runs.append(submit(connect(plain), plain))
+    assert uploaded(runs[-1]) == {image(step) for step in NEEDS}
+    assert len({run.name for run in runs}) == len(server.versions) == 3
+
+
+def test_images_that_are_half_given_or_not_pinned_yet_are_refused(server):
+    known = {f"ostinato-{s}": f"registry.test/{s}@sha256:{'a' * 64}" for s in NEEDS}
+    few = {name: known[name] for name in known if name != "ostinato-train"}
+    zeros = known | {"ostinato-train": "ostinato-train@sha256:" + 64 * "0"}
+    for images, told in ((few, "lacks ostinato-train"), (zeros, "no digest yet")):
+        config = config_for(server, **{"backend.images": images})
+        with pytest.raises(ConfigError, match=told):
+            submit(connect(config), config)
+    assert server.runs == {}
+    for wrong in ({"train": "x:1"}, {"ostinato-train": "no reference"}):
+        with pytest.raises(ConfigError, match="images"):
+            config_for(server, **{"backend.images": wrong})
 
 
 # Following
