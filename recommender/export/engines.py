@@ -46,7 +46,7 @@ def engine_for(scorer: Scorer, folder: Path, config: ComputeConfig) -> Scorer:
         )
     if brings and config.engine != "eager":
         logger.info("computing by ONNX Runtime")
-        return OnnxScorer(transformer, folder)
+        return OnnxScorer(transformer, folder, config.states_mb)
     return StateScorer(
         transformer.module,
         transformer.catalogue,

@@ -23,8 +23,8 @@ from recommender.model.padded import Padded
 from recommender.model.scorer import TransformerScorer
 from recommender.scoring import Floats
 
-_STATES = 1024
-"""Users' states that are kept: those of the answers that are being made."""
+_OVERHEAD = 512
+"""Bytes of an entry besides its numbers: arrays, tuple and table, about."""
 
 
 class OnnxScorer(TransformerScorer):
@@ -36,18 +36,18 @@ class OnnxScorer(TransformerScorer):
     Args:
         scorer: the same model in PyTorch: what isn't served often (explanations) is asked of it.
         folder: of the model; holds the ONNX files.
+        megabytes: memory for the states; as of `serving.compute.states_mb`.
 
     Raises:
         ArtifactError: a file is missing or can't be loaded.
     """
 
-    def __init__(self, scorer: TransformerScorer, folder: Path) -> None:
+    def __init__(self, scorer: TransformerScorer, folder: Path, megabytes: float = 64.0) -> None:
         super().__init__(scorer.module, scorer.catalogue)
         self._retrieve = _session(folder / file_of("retrieve"))
         self._actions = _session(folder / file_of("actions"))
         self._reads = ["state", *([ANSWERS] if scorer.module.action.target is not None else [])]
-        self._states: OrderedDict[bytes, tuple[Floats, ...]] = OrderedDict()
-        self._lock = threading.Lock()
+        self.kept = KeptReads(megabytes)
 
     def scores(self, histories: Histories) -> Floats:
         """Return the logit of every item, (B, I)."""
@@ -95,8 +95,7 @@ class OnnxScorer(TransformerScorer):
             (B, S, 2 D).
         """
         names = _names(feeds)
-        with self._lock:
-            kept = [self._states.get(name) for name in names]
+        kept = [self.kept.find(name) for name in names]
         found = [each for each in kept if each is not None]
         if len(found) == len(kept):
             states = feeds["times"].shape[1] + 1
@@ -107,16 +106,57 @@ class OnnxScorer(TransformerScorer):
         return [np.asarray(part, np.float32) for part in read]
 
     def _keep(self, names: list[bytes], lengths: NDArray[np.int64], read: list[Floats]) -> None:
+        for row, name in enumerate(names):
+            own = [part[row] for part in read]
+            # Copied: a view would keep the whole batch in memory.
+            self.kept.keep(
+                name,
+                tuple((part[: lengths[row] + 1] if part.ndim > 1 else part).copy() for part in own),
+            )
+
+
+class KeptReads:
+    """What was read of the histories asked about last, within a bound of memory, by name.
+
+    Safe between threads.
+
+    Args:
+        megabytes: the bound.
+    """
+
+    def __init__(self, megabytes: float) -> None:
+        self._bound = int(megabytes * 2**20)
+        self._size = 0
+        self._kept: OrderedDict[bytes, tuple[Floats, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept, about."""
+        return self._size
+
+    def find(self, name: bytes) -> tuple[Floats, ...] | None:
+        """Return what is kept of a history; None where nothing is."""
         with self._lock:
-            for row, name in enumerate(names):
-                own = [part[row] for part in read]
-                # Copied: a view would keep the whole batch in memory.
-                self._states[name] = tuple(
-                    (part[: lengths[row] + 1] if part.ndim > 1 else part).copy() for part in own
-                )
-                self._states.move_to_end(name)
-            while len(self._states) > _STATES:
-                self._states.popitem(last=False)
+            found = self._kept.get(name)
+            if found is not None:
+                self._kept.move_to_end(name)
+            return found
+
+    def keep(self, name: bytes, read: tuple[Floats, ...]) -> None:
+        """Keep what was read of a history; what was asked for longest ago goes first."""
+        with self._lock:
+            self._size += _bytes_of(name, read) - _bytes_of(name, self._kept.pop(name, None))
+            self._kept[name] = read
+            while self._size > self._bound and self._kept:
+                self._size -= _bytes_of(*self._kept.popitem(last=False))
+
+
+def _bytes_of(name: bytes, read: tuple[Floats, ...] | None) -> int:
+    return 0 if read is None else len(name) + sum(part.nbytes for part in read) + _OVERHEAD
 
 
 def _padded_to(states: int, part: Floats) -> Floats:

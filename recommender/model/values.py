@@ -56,10 +56,18 @@ class ValueHead(nn.Module):
         for group, value in enumerate(self.values):
             for event in value.events:
                 self.group_A[types.index(event)] = group
-            given = values_MG[:, group][~values_MG[:, group].isnan()].double()
-            if len(given):
-                self.center_G[group] = given.mean()
-                self.scale_G[group] = given.std(correction=0)
+        self.spread(spread_of(values_MG))
+
+    def spread(self, spread_G3: Tensor) -> None:
+        """Take mean and deviation of the values.
+
+        Args:
+            spread_G3: of the training data, as `spread_of` tells it.
+        """
+        for group, (count, mean, deviation) in enumerate(spread_G3):
+            if count:
+                self.center_G[group] = mean
+                self.scale_G[group] = deviation
         # A value that is always the same has no deviation, and one of nothing but nought no unit.
         self.scale_G[self.scale_G == 0] = 1.0
         self.center_G[torch.tensor(self.gamma) & (self.center_G == 0)] = 1.0
@@ -110,3 +118,32 @@ class ValueHead(nn.Module):
                 each = (raw - (value - self.center_G[group]) / self.scale_G[group]) ** 2
             columns.append(each.sum() / max(1, len(each)))
         return torch.stack(columns)
+
+
+def spread_of(values_MG: Tensor) -> Tensor:
+    """Return how many of each value there are, their mean and their deviation, (G, 3) double.
+
+    Args:
+        values_MG: NaN where there is none.
+    """
+    spread_G3 = torch.zeros(values_MG.shape[1], 3, dtype=torch.float64)
+    for group, values_M in enumerate(values_MG.T):
+        given = values_M[~values_M.isnan()].double()
+        if len(given):
+            told = (given.new_tensor(len(given)), given.mean(), given.std(correction=0))
+            spread_G3[group] = torch.stack(told)
+    return spread_G3
+
+
+def joined_spread(spread_LG3: Tensor) -> Tensor:
+    """Return what `spread_of` tells of all parts together, (G, 3).
+
+    Args:
+        spread_LG3: of each of L parts.
+    """
+    count_LG, mean_LG, deviation_LG = spread_LG3.unbind(-1)
+    count_G = count_LG.sum(dim=0)
+    mean_G = (count_LG * mean_LG).sum(dim=0) / count_G.clamp(min=1)
+    squares_LG = count_LG * (deviation_LG**2 + (mean_LG - mean_G) ** 2)
+    deviation_G = (squares_LG.sum(dim=0) / count_G.clamp(min=1)).sqrt()
+    return torch.stack([count_G, mean_G, deviation_G], dim=-1)

@@ -16,6 +16,7 @@ from recommender.errors import ConfigError, TrainingError
 from recommender.features.dataset import Dataset
 from recommender.files import read_json
 from recommender.model.people import Attribute, PeopleCodes
+from recommender.model.values import joined_spread, spread_of
 from recommender.scoring import Scorer
 from recommender.split import Fold
 from recommender.training.checkpoint import Checkpoints
@@ -23,6 +24,7 @@ from recommender.training.distributed.checkpoints import SharedCheckpoints
 from recommender.training.distributed.facts import Facts
 from recommender.training.distributed.lanes import LaneCounts, LaneFeed, own_lanes, user_ranges
 from recommender.training.distributed.ranks import Ranks
+from recommender.training.examples import Examples
 from recommender.training.identity import code_version, settings_digest
 from recommender.training.pretraining import objective_of
 from recommender.training.run import Start, examples_of, fresh_module, log_read, people_before
@@ -182,7 +184,20 @@ class LaneGround:
             config.seed,
         )
         module = fresh_module(self.dataset, some, config, people)
+        if module.action.values is not None:
+            module.action.values.spread(self._spread(examples))
         return Start(some, module, feed, objective_of(some, config, targets_I))
+
+    def _spread(self, examples: Mapping[int, Examples]) -> torch.Tensor:
+        """Return how the values of all lanes lie, (G, 3), whichever process holds which lane."""
+        own = {lane: spread_of(torch.from_numpy(each.value)) for lane, each in examples.items()}
+        some = next(iter(own.values()))
+        lanes_LG3 = some.new_zeros(self._lanes, *some.shape)
+        for lane, spread_G3 in own.items():
+            lanes_LG3[lane] = spread_G3
+        # To nought added is exact, so the lanes are always summed in the same order.
+        told = self.team.summed(lanes_LG3.flatten().tolist())
+        return joined_spread(some.new_tensor(told).reshape(lanes_LG3.shape))
 
     def _facts(self, cut: int) -> Facts:
         """Return what all must know; the first process looks at every lane, one by one."""

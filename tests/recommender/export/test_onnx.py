@@ -11,8 +11,10 @@ from transformer_by_hand import ACTIONS, CATALOGUE, HISTORY, histories, module
 
 from recommender.artifact import Model
 from recommender.config.actions import ActionsConfig
+from recommender.config.compute import ComputeConfig
 from recommender.errors import ArtifactError
 from recommender.export import onnx_files
+from recommender.export.engines import engine_for
 from recommender.export.onnx_scorer import OnnxScorer, _feeds
 from recommender.export.programs import program
 from recommender.features.sequences import Histories
@@ -89,6 +91,24 @@ def test_actions_without_scores_before_them_read_the_history_themselves(whole, f
         whole.action_probabilities(asked, items),
         atol=ATOL,
     )
+
+
+def test_what_is_kept_of_histories_stays_within_the_bound_of_the_configuration(
+    whole, folder
+) -> None:
+    compute = ComputeConfig(engine="onnx", states_mb=0.005)
+    served = engine_for(whole, folder, compute)
+    assert isinstance(served, OnnxScorer)
+    for seed in range(8):
+        asked, items = histories([3, 7], seed), np.array([[1, 2], [3, 3]])
+        served.scores(asked)
+        np.testing.assert_allclose(
+            served.action_probabilities(asked, items),
+            whole.action_probabilities(asked, items),
+            atol=ATOL,
+        )
+    assert 0 < served.kept.size <= 0.005 * 2**20
+    assert 0 < len(served.kept) < 16
 
 
 @pytest.mark.parametrize("lengths", [[0], [5], [HISTORY]], ids=str)

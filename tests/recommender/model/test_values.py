@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender.config.ranking import RankingConfig, ValueConfig
-from recommender.model.values import ValueHead
+from recommender.model.values import ValueHead, joined_spread, spread_of
 
 RATING = ValueConfig(name="rating", events=("rate", "like"), low=0.5, high=5)
 DWELL = ValueConfig(name="dwell", events=("click",), loss="gamma")
@@ -37,6 +37,19 @@ def test_every_loss_is_least_where_the_forecast_is_the_mean(values: list[float])
     beside = made.losses((raw_G + 0.5).expand(len(values), 2), given_MG)
     assert (beside > losses_G).all()
     np.testing.assert_allclose(made.expected(raw_G.detach()).numpy(), np.mean(values), rtol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(0, 1e6, width=32) | st.just(NAN), max_size=9), min_size=1),
+)
+def test_parts_together_lie_as_the_whole_does(parts: list[list[float]]) -> None:
+    each = [spread_of(torch.tensor(values).reshape(-1, 1)) for values in parts]
+    together = [value for values in parts for value in values]
+    whole = spread_of(torch.tensor(together).reshape(-1, 1))
+    found = joined_spread(torch.stack(each))
+    # A deviation is only as exact as the values are large.
+    np.testing.assert_allclose(found.numpy(), whole.numpy(), rtol=1e-9, atol=1e-5)
 
 
 def test_targets_without_a_value_cost_nothing() -> None:

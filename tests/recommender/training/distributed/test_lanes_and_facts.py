@@ -1,6 +1,6 @@
 """Who reads which people, which batches make a step, and what all must know of the whole log."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,8 +13,11 @@ from recommender.config import parse
 from recommender.errors import ConfigError
 from recommender.features import dataset as datasets
 from recommender.features.dataset import Dataset
+from recommender.training.checkpoint import Checkpoints
 from recommender.training.distributed.facts import Facts
+from recommender.training.distributed.ground import LaneGround
 from recommender.training.distributed.lanes import LanePlan, own_lanes, user_ranges
+from recommender.training.distributed.ranks import joined
 from recommender.training.examples import Examples
 from recommender.training.run import Start, _Here, examples_of
 
@@ -108,6 +111,25 @@ def test_facts_from_the_parts_are_those_of_the_whole_log(tmp_path, switch):
     for name in ("item", "weight", "action", "now", "slice", "position", "window_length"):
         joined = np.concatenate([getattr(each, name) for each in told])
         np.testing.assert_array_equal(joined, getattr(start.examples, name))
+
+
+def test_the_scale_of_values_is_that_of_every_lane(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    data = tiny_dataset()
+    # Whoever comes later rates higher: no lane is like the whole.
+    rising = data.log.user_of_event + np.linspace(0, 1, len(data.log))
+    data = replace(data, log=replace(data.log, values=rising.astype(np.float32)))
+    data.write(tmp_path / "data")
+    tree = tiny_config(tmp_path, accumulate=3).model_dump(mode="json")
+    tree["model"]["ranking"]["values"] = [{"name": "rating", "events": ["click"]}]
+    config, cut = parse(tree, "test"), data.folds[-1].test_start
+    alone = _Here(data, data.folds[-1], config).start(cut).module.action.values
+    with joined("gloo", 30, f"file://{tmp_path}/meeting") as ranks:
+        checkpoints = Checkpoints(tmp_path / "checkpoints", "f")
+        ground = LaneGround(tmp_path / "data", -1, config, ranks, checkpoints)
+        values = ground.start(cut).module.action.values
+    np.testing.assert_allclose(values.center_G, alone.center_G, rtol=1e-6)
+    np.testing.assert_allclose(values.scale_G, alone.scale_G, rtol=1e-6)
 
 
 def test_a_new_field_of_examples_is_thought_of():
