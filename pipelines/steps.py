@@ -67,6 +67,18 @@ _VARIABLES = (
 )
 # Those that read or write stores: ingest takes up what has landed there since the source.
 _STORES = {"ingest", "materialize", "deploy"}
+# Secrets of one step alone, as variables by key; missing ones are left out. Rollouts by Git push
+# with a token, studies of `ostinato tune` may lie in a database, figures on an MLflow server.
+_SECRETS = {
+    "deploy": {"ostinato-git": {"token": "DEPLOY_TOKEN"}},
+    "train": {
+        "ostinato-tuning": {"storage": "OSTINATO_TUNING_STORAGE"},
+        "ostinato-mlflow": {
+            "username": "MLFLOW_TRACKING_USERNAME",
+            "password": "MLFLOW_TRACKING_PASSWORD",
+        },
+    },
+}
 
 
 def equip(
@@ -90,6 +102,8 @@ def equip(
     if step in _STORES:
         stores = {"redis": "OSTINATO_REDIS", "registry": "OSTINATO_REGISTRY"}
         kubernetes.use_secret_as_env(task, "ostinato-stores", stores, optional=True)
+    for secret, variables in _SECRETS.get(step, {}).items():
+        kubernetes.use_secret_as_env(task, secret, variables, optional=True)
     # Where S3 is no AWS (MinIO), steps have a key; on AWS their account has a role.
     keys = {"minio-user": "AWS_ACCESS_KEY_ID", "minio-password": "AWS_SECRET_ACCESS_KEY"}
     kubernetes.use_secret_as_env(task, "stores", keys, optional=True)

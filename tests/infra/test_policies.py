@@ -359,3 +359,34 @@ def secrets_of(value):
     elif isinstance(value, list | tuple):
         for item in value:
             yield from secrets_of(item)
+
+
+@everywhere
+def test_every_variable_that_the_configuration_names_is_in_the_pods_of_the_step_that_reads_it(
+    environment,
+):
+    from recommender.config import load
+
+    config = load(KUSTOMIZE / "overlays" / environment / "config.yaml")
+    read = {("train", config.tuning.storage_variable)}
+    if config.rollout.target == "gitops":
+        git = config.rollout.targets.gitops
+        assert git.repository.startswith("https://")
+        assert git.token_env, "pods have no credential helper of Git"
+        read.add(("deploy", git.token_env))
+    given: dict[str, set[str]] = {}
+    for path in (ROOT / "pipelines" / "compiled").glob("*.yaml"):
+        documents = list(yaml.load_all(path.read_text(), yaml.CSafeLoader))
+        executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        for each in executors.values():
+            found = {
+                variable["envVar"]
+                for secret in each["secretAsEnv"]
+                for variable in secret["keyToEnv"]
+            }
+            assert all(secret["optional"] for secret in each["secretAsEnv"])
+            step = each["podMetadata"]["labels"][STEP_LABEL]
+            assert given.setdefault(step, found) == found
+    assert all(variable in given[step] for step, variable in read)
+    # A credential is where it is used, and nowhere else.
+    assert {step for step, found in given.items() if "DEPLOY_TOKEN" in found} == {"deploy"}
