@@ -32,9 +32,11 @@ def show(run: Run, screen: Console, again: str) -> None:
         table.add_row(str(each["number"]), value, str(each["epochs"]), each["state"], *tried)
     screen.print(table)
     pruned = sum(each["state"] == "pruned" for each in told["trials"])
+    numbers = [each["number"] for each in told["trials"] if each.get("configured")]
+    which = f"trial {numbers[0]} is the configured one" if numbers else "none is the configured one"
     screen.print(
-        f"{len(told['trials'])} trials of {told['study']}, {pruned} ended early; trial 0 is the "
-        "configured one, by NDCG@10 of the validation window",
+        f"{len(told['trials'])} trials of {told['study']}, {pruned} ended early; {which}, by "
+        "NDCG@10 of the validation window",
         highlight=False,
     )
     words = " ".join(f"--set {key}={value}" for key, value in best["settings"].items())

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from recommender.cold_users import ColdUsers, Served
 from recommender.config.actions import ActionsConfig
 from recommender.errors import ArtifactError, StorageError
-from recommender.feature_services import UNIFIED_V1
+from recommender.feature_services import UNIFIED_V1, UNIFIED_V2
 from recommender.features.sequences import Catalogue
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.scoring import ReadsMore, Scorer
@@ -181,6 +181,12 @@ def restore(
         settings, weights, catalogue
     )
     return scorer
+
+
+def service_of(scorer: Scorer) -> str:
+    """Return the Feast feature service that holds what a scorer reads."""
+    more = isinstance(scorer, ReadsMore) and (scorer.reads_profiles or scorer.reads_surfaces)
+    return UNIFIED_V2 if more else UNIFIED_V1
 
 
 _NO_ITEMS = (KeyError, TypeError)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.artifact import Model, restore
+from recommender.artifact import Model, restore, service_of
 from recommender.baselines import rivals
 from recommender.config import Config
 from recommender.features.dataset import Dataset
@@ -211,4 +211,9 @@ def fused(model: Model, dataset: Dataset, fold: Fold, config: Config) -> Model:
         other = rivals.fit(name, dataset, fold, config)
         members.append(Member(name, other.scorer, weight, other.history))
     scorer = Ensemble(members, settings.constant, config.actions.exclude_seen)
-    return replace(model, scorer=scorer, history=max(each.reads for each in members))
+    return replace(
+        model,
+        scorer=scorer,
+        history=max(each.reads for each in members),
+        feature_service=service_of(scorer),
+    )

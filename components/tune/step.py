@@ -9,6 +9,7 @@ import yaml
 
 from components.boundary import running
 from recommender.config import Config
+from recommender.config.tree import with_settings
 from recommender.features.dataset import Dataset
 from recommender.files import atomic_file, write_json
 
@@ -65,7 +66,7 @@ def conclude(config: str, run_id: str, dataset: str, settings: str) -> None:
         tuning = Tuning(Dataset.read(Path(dataset)), step.config)
         found = tuning.findings()
         best = found.best
-        first = found.trials[0]
+        configured = found.configured
         told = {
             "study": found.study,
             "best": asdict(best),
@@ -82,15 +83,11 @@ def conclude(config: str, run_id: str, dataset: str, settings: str) -> None:
             "trials": len(found.trials),
             "best": best.settings,
             "validation_ndcg@10": best.value,
-            "configured_ndcg@10": first.value,
+            "configured_ndcg@10": configured.value if configured else None,
             "tuning": str(step.folder / "tuning.json"),
         }
 
 
 def _overrides(settings: dict[str, object]) -> str:
     """Return settings as the part of a configuration file that sets them."""
-    tree: dict[str, dict[str, object]] = {}
-    for key, value in sorted(settings.items()):
-        section, _, name = key.partition(".")
-        tree.setdefault(section, {})[name] = value
-    return yaml.safe_dump(tree, sort_keys=True)
+    return yaml.safe_dump(with_settings({}, settings, "tuning.space"), sort_keys=True)

@@ -59,7 +59,8 @@ class TuningConfig(Section):
         }
     )
     """What is tried, by dotted key below `model` or `training`. The configured values are the first
-    trial, so that the best is never worse than they are."""
+    trial, so that the best is never worse than they are; where one is none of the choices, or no
+    number, the first trial has another value for it."""
 
     trials: int = Field(20, ge=1)
     """How many settings are tried, by all workers together."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recommender.artifact import Model
+from recommender.artifact import Model, service_of
 from recommender.config import Config
 from recommender.config.training import TrainingConfig
 from recommender.errors import TrainingError
@@ -118,8 +118,9 @@ def refresh(
         on_step: called with the number of every finished step.
 
     Raises:
-        TrainingError: nothing happened since, the champion is no Transformer of this shape and
-            these event types, its text vectors are of another encoder, or a loss is not finite.
+        TrainingError: nothing happened since, the champion is no Transformer of this shape, these
+            event types and the surfaces that it reads, its text vectors are of another encoder, or
+            a loss is not finite.
     """
     scorer = _goes_on(champion, config)
     keep_memory()
@@ -175,11 +176,9 @@ def _refresh(
         objective=objective_of(learned, config),
     )
     bare.load_state_dict(adapters.merged(module))
+    refreshed = TransformerScorer(bare, dataset.catalogue)
     model = Model(
-        TransformerScorer(bare, dataset.catalogue),
-        dataset.titles,
-        config.actions,
-        config.model.history,
+        refreshed, dataset.titles, config.actions, config.model.history, service_of(refreshed)
     )
     parameters = sum(parameter.numel() for parameter in bare.parameters())
     trained = Trained(model, tuple(curve), epochs, 0, parameters, checkpoints.fingerprint)
@@ -205,6 +204,13 @@ def _goes_on(champion: Champion, config: Config) -> TransformerScorer:
             f"the champion ({champion.version}) knows the event types {', '.join(types)}; "
             f"configured are {', '.join(config.actions.types)}",
             f"a refresh can't change them: {anew}",
+        )
+    surfaces = champion.model.actions.surfaces
+    if config.model.surface and surfaces != config.actions.surfaces:
+        raise TrainingError(
+            f"the champion ({champion.version}) tells the surfaces {', '.join(surfaces) or 'none'} "
+            f"apart; configured are {', '.join(config.actions.surfaces) or 'none'}",
+            f"a refresh can't change them: set actions.surfaces back, or {anew}",
         )
     had, wanted = (each.model_dump() for each in (scorer.module.config, config.model))
     if other := sorted(key for key in wanted if had[key] != wanted[key]):

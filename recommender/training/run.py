@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recommender.artifact import Model
+from recommender.artifact import Model, service_of
 from recommender.config import Config
 from recommender.errors import ConfigError
-from recommender.feature_services import UNIFIED_V1, UNIFIED_V2
 from recommender.features.dataset import Dataset
 from recommender.features.people import with_people
 from recommender.features.sequences import EventLog, Ints
@@ -271,9 +270,8 @@ def _trained(
     checkpoints: Checkpoints,
 ) -> Trained:
     scorer = TransformerScorer(module, dataset.catalogue)
-    service = UNIFIED_V2 if scorer.reads_profiles or scorer.reads_surfaces else UNIFIED_V1
     return Trained(
-        Model(scorer, dataset.titles, config.actions, config.model.history, service),
+        Model(scorer, dataset.titles, config.actions, config.model.history, service_of(scorer)),
         tuple(curve),
         best_epoch,
         users,
@@ -365,7 +363,7 @@ def fresh_module(
         buckets_I2=None if buckets is None else torch.from_numpy(buckets),
     )
     if source is not None:
-        source.into(module, config.actions.types)
+        source.into(module, config.actions)
     if module.action.values is not None:
         module.action.values.measure(config.actions.types, torch.from_numpy(examples.value))
     return module

@@ -1,6 +1,7 @@
 """Some of the examples: those since a moment, and a few of before.
 
-Shape letters: W windows, C contexts, N item targets, M action targets.
+Shape letters: W windows, C contexts, N item targets, M action targets, G values that are foretold,
+P attributes of people.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def selected(examples: Examples, keep_C: Mask) -> Examples:
         action_offsets=_offsets(actions_C[keep_C]),
         action_item=examples.action_item[keep_M],
         action=examples.action[keep_M],
+        value=examples.value[keep_M],
         popularity=examples.popularity[slices],
+        surface=None if examples.surface is None else examples.surface[keep_C],
+        people=None if examples.people is None else examples.people[windows],
     )
 
 

@@ -2,7 +2,8 @@
 
 The two catalogues have words in common and no items. So the map from words to item vectors, the
 body, the heads and what an event type of the same name means are taken along; whatever belongs to
-an item (its id part, its popularity) begins anew.
+an item (its id part, its popularity) begins anew, and so does what rows of a table mean where the
+two number other things: surfaces, values of people's attributes, numbers that are foretold.
 
 Shape letters: I items of the data set, J items of the model's own, V whitened text components,
 W width of the encoder.
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from recommender.artifact import Model
 from recommender.config import Config
+from recommender.config.actions import ActionsConfig
 from recommender.errors import ConfigError, TrainingError
 from recommender.features.dataset import Dataset
 from recommender.model.extended import OtherTextError, Whitening
@@ -37,8 +39,12 @@ _OF_ITEMS = frozenset(
         "popularity.popularity_IF",
         "popularity.known_I",
         "popularity.rest_I",
+        "action.target.own_IO",
     }
 )
+_SURFACES = ("inputs.action.surface.", "request.surface.")
+_PEOPLE = "inputs.person."
+_VALUES = "action.values."
 _EVENT_TYPES = "inputs.action.weight"
 _MUST_FIT = ("blocks.", "tower.projection_DV")
 
@@ -112,20 +118,21 @@ class Source:
         """Return text vectors as the model reads them, (I, V)."""
         return self.whitening(text_IW)
 
-    def into(self, module: UnifiedTransformer, types: tuple[str, ...]) -> None:
+    def into(self, module: UnifiedTransformer, actions: ActionsConfig) -> None:
         """Copy what is not an item's into a fresh module, in place.
 
         Args:
             module: whose tower reads `columns`.
-            types: its event types.
+            actions: its event types and surfaces.
 
         Raises:
             TrainingError: the two are of different shapes.
         """
         theirs, ours = self.scorer.module.state_dict(), module.state_dict()
-        had = self.model.actions.types
+        had, types = self.model.actions.types, actions.types
+        others = self._others(module, actions)
         for name, value in ours.items():
-            if name in _OF_ITEMS or name not in theirs:
+            if name in _OF_ITEMS or name.startswith(others) or name not in theirs:
                 continue
             if name == _EVENT_TYPES:
                 _copy_rows(theirs[name], had, value, types)
@@ -139,6 +146,16 @@ class Source:
                     f"{tuple(value.shape)} here",
                     "train both with the same `model` settings",
                 )
+
+    def _others(self, module: UnifiedTransformer, actions: ActionsConfig) -> tuple[str, ...]:
+        """Return how the names begin of tables whose rows mean something else in a module."""
+        mine = self.scorer.module
+        same = {
+            _SURFACES: self.model.actions.surfaces == actions.surfaces,
+            (_PEOPLE,): mine.reads.people == module.reads.people,
+            (_VALUES,): mine.config.ranking.values == module.config.ranking.values,
+        }
+        return tuple(name for names, kept in same.items() if not kept for name in names)
 
 
 def identity(config: Config) -> str:

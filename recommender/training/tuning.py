@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from typing import Any
 from recommender.config import Config
 from recommender.config.tree import parse, with_settings
 from recommender.config.tuning import Searched
-from recommender.errors import ConfigError, TrainingError
+from recommender.errors import ConfigError, TrainingError, UserError
 from recommender.features.dataset import Dataset
 from recommender.training.identity import fingerprint
 from recommender.training.run import forget, train
 from recommender.training.state import Epoch
 
-_WORKER, _AGAIN, _WHY = "worker", "again_of", "why"
+_WORKER, _AGAIN, _WHY, _CONFIGURED = "worker", "again_of", "why", "configured"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,12 @@ class Told:
 
     Attributes:
         number: of the trial.
-        state: `complete`, `pruned` (ended early, or diverged), `running` or `failed`.
+        state: `complete`, `pruned` (ended early, diverged, or refused), `running` or `failed`.
         value: NDCG@10 of the validation window, the best epoch's; None without one.
         settings: what was tried, by dotted key.
         epochs: how many were trained.
+        configured: whether it is of what is configured.
+        why: the reason that there is no value, where training gave one.
     """
 
     number: int
@@ -44,6 +47,8 @@ class Told:
     value: float | None
     settings: dict[str, Any]
     epochs: int
+    configured: bool = False
+    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,17 @@ class Findings:
         """
         done = [each for each in self.trials if each.state == "complete"]
         if not done:
+            reasons = [each.why for each in self.trials if each.why]
             raise TrainingError(
-                f"no trial of {self.study} came to its end", "look why in the trials' reasons"
+                f"no trial of {self.study} came to its end",
+                f"the last one: {reasons[-1]}" if reasons else "look into the workers' logs",
             )
         return max(done, key=lambda each: (each.value or 0.0, -each.number))
+
+    @property
+    def configured(self) -> Told | None:
+        """The trial of what is configured; None where the space does not hold all of that."""
+        return next((each for each in self.trials if each.configured), None)
 
 
 class Tuning:
@@ -105,10 +117,8 @@ class Tuning:
         study = self._study(worker)
         self._take_up(study, worker)
         if worker == 0:
-            study.enqueue_trial(
-                {key: _value(self.config, key) for key in self.config.tuning.space},
-                skip_if_exists=True,
-            )
+            settings, marked = self._configured()
+            study.enqueue_trial(settings, user_attrs=marked, skip_if_exists=True)
         while True:
             trial = study.ask()
             trial.set_user_attr(_WORKER, worker)
@@ -131,6 +141,8 @@ class Tuning:
                     each.value if each.state.name == "COMPLETE" else None,
                     dict(each.params),
                     len(each.intermediate_values),
+                    bool(each.user_attrs.get(_CONFIGURED)),
+                    each.user_attrs.get(_WHY),
                 )
                 for each in self._study(0).get_trials(deepcopy=False)
                 if each.state != failed
@@ -148,7 +160,11 @@ class Tuning:
         settings = {
             key: _suggested(trial, key, each) for key, each in self.config.tuning.space.items()
         }
-        config = _set(self.config, settings)
+        try:
+            config = _set(self.config, settings)
+        except ConfigError as error:
+            _refused(study, trial, error)
+            return
 
         def report(epoch: Epoch) -> None:
             if epoch.ndcg is None:
@@ -163,10 +179,8 @@ class Tuning:
             )
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except TrainingError as error:
-            # Settings with which training diverges are an answer, too.
-            trial.set_user_attr(_WHY, error.message)
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        except (TrainingError, ConfigError) as error:
+            _refused(study, trial, error)
         else:
             study.tell(trial, trained.validation_ndcg or 0.0)
         forget(self.dataset, self.fold, config)
@@ -179,7 +193,20 @@ class Tuning:
         for each in study.get_trials(deepcopy=False, states=(running,)):
             if each.user_attrs.get(_WORKER) == worker:
                 study.tell(each.number, state=optuna.trial.TrialState.FAIL)
-                study.enqueue_trial(each.params, user_attrs={_AGAIN: each.number})
+                # A trial may have been killed before it had asked for all of its settings.
+                first = bool(each.user_attrs.get(_CONFIGURED))
+                settings, marked = self._configured() if first else (each.params, {})
+                study.enqueue_trial(settings, user_attrs=marked | {_AGAIN: each.number})
+
+    def _configured(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is configured of the space, as far as that holds it, and the trial's marks.
+
+        The rest is chosen as in any trial, which then is not the configured one.
+        """
+        space = self.config.tuning.space
+        values = {key: _value(self.config, key) for key in space}
+        held = {key: value for key, value in values.items() if _holds(space[key], value)}
+        return held, {_CONFIGURED: True} if len(held) == len(space) else {}
 
     def _turn(self, study: Any, number: int) -> int:
         """Return how many trials that count were begun before this one."""
@@ -257,6 +284,26 @@ def _value(config: Config, key: str) -> Any:
             raise ConfigError(f"tuning.space: {key} is no setting")
         here = getattr(here, part)
     return here
+
+
+def _refused(study: Any, trial: Any, error: UserError) -> None:
+    """Tell that settings are no good: that training diverges, or refuses them, is an answer."""
+    import optuna
+
+    trial.set_user_attr(_WHY, error.message)
+    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+
+
+def _holds(searched: Searched, value: Any) -> bool:
+    """Return whether a trial can have a value.
+
+    One beyond a range can be told to the search, too, if it is a number of that kind.
+    """
+    if searched.choices:
+        return value in searched.choices
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return (value > 0 or not searched.log) and (value == int(value) or not searched.whole)
 
 
 def _suggested(trial: Any, key: str, searched: Searched) -> Any:

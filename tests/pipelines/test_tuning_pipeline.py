@@ -58,6 +58,17 @@ def test_the_best_settings_can_be_typed(tmp_path):
     show(Run("r", tmp_path, 1.0, {}), Console(file=said, width=200), "ostinato run")
     assert "ostinato run --set model.dropout=0.1" in said.getvalue()
     assert "3 trials of s, 1 ended early" in said.getvalue()
+    assert "none is the configured one" in said.getvalue()
+    write_json(
+        tmp_path / "tuning.json",
+        {
+            "study": "s",
+            "best": trials[2],
+            "trials": [*trials[:2], trials[2] | {"configured": True}],
+        },
+    )
+    show(Run("r", tmp_path, 1.0, {}), Console(file=said, width=200), "ostinato run")
+    assert "trial 2 is the configured one" in said.getvalue()
 
 
 def test_the_command_names_a_wrong_key():

@@ -219,7 +219,14 @@ def test_the_anchor_goes_the_stated_share_of_the_way_back(rate, strength):
 
 @pytest.fixture(scope="module")
 def whole(rolling) -> Examples:
-    return Examples.build(rolling.log, rolling.folds[-1].test_start, 40, ACTIONS, 10, 0.0)
+    made = Examples.build(rolling.log, rolling.folds[-1].test_start, 40, ACTIONS, 10, 0.0)
+    # Whatever else a model may read or learn from, all different, so that a wrong row shows.
+    return replace(
+        made,
+        value=np.arange(2.0 * len(made.action), dtype=np.float32).reshape(-1, 2),
+        surface=(np.arange(len(made.now)) % 127).astype(np.int8),
+        people=np.arange(3 * len(made.window_start)).reshape(-1, 3),
+    )
 
 
 @property_settings(max_examples=25, deadline=None)
@@ -234,8 +241,16 @@ def test_selected_examples_are_those_contexts_with_all_that_belongs_to_them(whol
     assert np.array_equal(some.window_start[here], whole.window_start[window_of[keep]])
     assert np.array_equal(some.now, whole.now[keep])
     assert (some.window_length[here] >= some.position).all()
+    assert len(some.people) == len(some.window_start)
+    assert np.array_equal(some.people[here], whole.people[window_of[keep]])
+    assert np.array_equal(some.surface, whole.surface[keep])
+    assert len(some.value) == len(some.action)
     for number, context in enumerate(np.flatnonzero(keep)):
-        for offsets, values in (("item_offsets", "item"), ("action_offsets", "action")):
+        for offsets, values in (
+            ("item_offsets", "item"),
+            ("action_offsets", "action"),
+            ("action_offsets", "value"),
+        ):
             ours, theirs = getattr(some, offsets), getattr(whole, offsets)
             mine = getattr(some, values)[ours[number] : ours[number + 1]]
             old = getattr(whole, values)[theirs[context] : theirs[context + 1]]

@@ -12,9 +12,10 @@ from recommender.artifact import Model
 from recommender.baselines.popularity import Popularity
 from recommender.config import Config, parse
 from recommender.errors import ArtifactError, ConfigError, TrainingError
+from recommender.model.people import PeopleCodes
 from recommender.model.scorer import TransformerScorer
 from recommender.training.identity import fingerprint
-from recommender.training.run import examples_before, fresh_module, train
+from recommender.training.run import examples_before, fresh_module, log_read, train
 from recommender.training.validation import Validation
 
 
@@ -89,6 +90,57 @@ def test_event_types_are_matched_by_their_names(origin, elsewhere, settings):
     moved = begun(elsewhere, config).weights()["inputs.action.weight"]
     assert np.array_equal(moved[:4], source[[0, 3, 2, 1]])
     assert not any(np.array_equal(moved[4], row) for row in source)
+
+
+def reading(data, surfaces, sexes, workspace, **tree):
+    """Return the data with people and surfaces, and settings by which a module reads them all."""
+    log = data.log
+    codes = (np.arange(len(log)) % 3).astype(np.int8)
+    people = pa.table({"user": pa.array(log.users), "sex": pa.array(sexes * (len(log.users) // 2))})
+    told = replace(data, log=replace(log, surfaces=codes), attributes=people)
+    base = tiny_config(workspace, epochs=1).model_dump(mode="json")
+    value = {"name": "rating", "events": ["click"]} | tree.pop("value", {})
+    base["actions"]["surfaces"] = surfaces
+    base["model"] |= {
+        "user_attributes": ["sex"],
+        "surface": True,
+        "ranking": {"head": "target", "values": [value]},
+    }
+    return told, parse(base | tree, "test")
+
+
+def module_of(data, config):
+    log = log_read(data, config)
+    people = PeopleCodes.learned(log.people, config.model.user_attributes)
+    examples = examples_before(data, data.folds[0].validation_start, config, people)
+    return fresh_module(data, examples, config, people)
+
+
+def test_rows_that_mean_other_things_are_not_taken_along(tmp_path):
+    data, config = reading(tiny_dataset(), ["home", "search"], ["f", "m"], tmp_path)
+    source = module_of(data, config)
+    with torch.no_grad():
+        for value in source.parameters():
+            value.normal_()
+    scorer = TransformerScorer(source, data.catalogue)
+    Model(scorer, data.titles, config.actions, 10).save(tmp_path / "model")
+    data.write(tmp_path / "dataset")
+    named = {"model": str(tmp_path / "model"), "dataset": str(tmp_path / "dataset")}
+    had = source.state_dict()
+
+    def taken(surfaces, sexes, **value):
+        there = reading(tiny_dataset(), surfaces, sexes, tmp_path, transfer=named, value=value)
+        ours = module_of(*there).state_dict()
+        return {name for name, value in ours.items() if torch.equal(value, had[name])}
+
+    surfaces = {"inputs.action.surface.weight", "request.surface.weight"}
+    people, values = {"inputs.person.table.weight"}, {"action.values.out.weight"}
+    alike = taken(["home", "search"], ["f", "m"])
+    assert surfaces | people | values <= alike
+    assert "action.target.own_IO" not in alike
+    other = taken(["search", "home"], ["woman", "man"], events=["purchase"])
+    assert not (surfaces | people | values) & other
+    assert "inputs.action.weight" in other
 
 
 def test_it_trains_on_from_there(origin, elsewhere, settings):

@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_world import tiny_config
 
+from components.tune import step as tune
 from recommender.config import Config, parse
+from recommender.config.tree import with_settings
 from recommender.errors import ConfigError, TrainingError
+from recommender.files import read_json
 from recommender.training import tuning as studies
 from recommender.training.tuning import Findings, Told, Tuning
 
@@ -32,6 +36,29 @@ def config_of(root: Path, **tuning) -> Config:
         **tuning,
     }
     return parse(tree, "test")
+
+
+class Untrained(list):
+    """Trainings by their rates, of no cost: the higher the rate, the better; some are killed."""
+
+    kills: frozenset[int] | set[int] = frozenset()
+
+    def __call__(self, dataset, fold, config, *_):
+        self.append(config.training.learning_rate)
+        if len(self) in self.kills:
+            raise KeyboardInterrupt
+
+        class Done:
+            validation_ndcg = config.training.learning_rate
+
+        return Done
+
+
+@pytest.fixture
+def untrained(monkeypatch) -> Untrained:
+    trainings = Untrained()
+    monkeypatch.setattr(studies, "train", trainings)
+    return trainings
 
 
 def test_the_configured_settings_come_first_and_the_best_can_be_taken_over(world, tmp_path):
@@ -177,6 +204,82 @@ def test_what_cant_be_searched_is_said_before_anything_is_trained(world, tmp_pat
     monkeypatch.delenv("OSTINATO_TUNING_STORAGE", raising=False)
     with pytest.raises(ConfigError, match="OSTINATO_TUNING_STORAGE is not set"):
         Tuning(world, config_of(tmp_path, storage="url")).run(0)
+
+
+@pytest.mark.parametrize(
+    ("key", "searched", "configured"),
+    [
+        ("model.width", {"choices": [32, 128]}, 16),
+        ("training.ema", {"low": 0.9, "high": 0.99}, None),
+        ("training.weight_decay", {"low": 1e-3, "high": 0.3, "log": True}, 0.0),
+    ],
+)
+def test_what_is_configured_is_tried_as_far_as_the_space_holds_it(
+    world, tmp_path, untrained, key, searched, configured
+):
+    beside = {"model.dropout": {"choices": [0.0, 0.2]}}
+    config = config_of(tmp_path, space={key: searched, **beside}, trials=1)
+    config = parse(with_settings(config.model_dump(mode="json"), {key: configured}, "test"), "test")
+    tuning = Tuning(world, config)
+    tuning.run(0)
+    (only,) = tuning.findings().trials
+    assert only.state == "complete"
+    assert only.settings["model.dropout"] == config.model.dropout
+    assert only.settings[key] != configured
+    assert tuning.findings().configured is None
+
+
+def test_settings_that_do_not_go_together_are_told_and_the_study_goes_on(
+    world, tmp_path, untrained
+):
+    # Three heads don't divide a width of 16.
+    tuning = Tuning(world, config_of(tmp_path, space={"model.heads": {"choices": [3]}}))
+    tuning.run(0)
+    found = tuning.findings()
+    assert [each.state for each in found.trials] == ["pruned", "pruned"]
+    assert all("heads" in each.why for each in found.trials)
+    with pytest.raises(TrainingError, match="heads") as error:
+        _ = found.best
+    assert "no trial" in error.value.message
+    assert not untrained
+
+
+def test_the_configured_trial_is_known_whoever_was_first_and_who_was_killed(
+    world, tmp_path, untrained
+):
+    space = {
+        "training.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True},
+        "model.ranking.learned_weights": {"choices": [True, False]},
+    }
+    config = config_of(tmp_path, trials=3, workers=2, space=space)
+    untrained.kills = {2, 3}
+    with pytest.raises(KeyboardInterrupt):
+        Tuning(world, config).run(1)
+    with pytest.raises(KeyboardInterrupt):
+        Tuning(world, config).run(0)
+    Tuning(world, config).run(0)
+    found = Tuning(world, config).findings()
+    assert found.configured is not None
+    assert found.configured.state == "complete"
+    assert found.configured.number > 1
+    rate = config.training.learning_rate
+    assert found.configured.settings["training.learning_rate"] == rate
+
+    world.write(tmp_path / "dataset")
+    tune.conclude(config.to_json(), "r1", str(tmp_path / "dataset"), str(tmp_path / "settings"))
+    told = read_json(tmp_path / "settings" / "tuning.json")
+    assert [each["configured"] for each in told["trials"]].count(True) == 1
+    record = read_json(config.paths.run("r1") / "steps" / "tuned.json")
+    assert record["summary"]["configured_ndcg@10"] == found.configured.value
+    best = yaml.safe_load((tmp_path / "settings" / "best.yaml").read_text())
+    assert best == {
+        "model": {
+            "ranking": {
+                "learned_weights": found.best.settings["model.ranking.learned_weights"],
+            }
+        },
+        "training": {"learning_rate": found.best.settings["training.learning_rate"]},
+    }
 
 
 def test_of_equals_the_earlier_trial_is_the_best():
