@@ -26,6 +26,7 @@ from rendered import ROOT
 from pipelines.steps import NEEDS
 
 # Megabytes of packages on a disk, without Python and its system: what they are, and a quarter more.
+# As installed here, where torch is the CPU's: train's own build brings CUDA's libraries on top.
 AT_MOST = {
     "outcome": 420,
     "gate": 420,

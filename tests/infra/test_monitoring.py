@@ -290,3 +290,12 @@ def test_argo_cd_gets_that_script():
     assert key == "resource.customizations.health.serving.kserve.io_InferenceService"
     assert (ARGOCD / path).is_file()
     assert generator["name"] == "argocd-cm"
+
+
+def test_every_file_that_operations_names_is_there():
+    text = OPERATIONS.read_text()
+    for named in set(re.findall(r"`((?:overlays|base|components)/[\w<>./-]+)`", text)):
+        for environment in ("dev", "staging", "prod"):
+            if named == "overlays/<env>/roles.yaml" and environment == "dev":
+                continue  # no IAM there
+            assert (KUSTOMIZE / named.replace("<env>", environment)).exists(), named
