@@ -84,6 +84,7 @@ def test_status_tells_what_is_served(shop, first_run):
     assert shop.step("deploy")["summary"]["champion"] in told.stdout
 
 
+@pytest.mark.slow
 def test_the_same_input_and_seed_give_the_same_model_and_nothing_is_deployed_twice(shop, first_run):
     before = shop.registered()
     version = shop.step("register")["summary"]["version"]
@@ -110,6 +111,7 @@ def test_a_rejected_candidate_is_registered_as_rejected_and_changes_nothing_else
     assert "nothing was deployed" in told.stdout
 
 
+@pytest.mark.slow
 def test_the_endpoint_comes_back_after_it_was_stopped(shop, first_run):
     champion = shop.registered().champion
     assert shop.ostinato("stop").returncode == 0

@@ -60,8 +60,8 @@ def test_gradients_reach_every_adapter_in_training_too(base, histories):
     padded = Padded.cut(asked, asked.offsets[:-1], asked.lengths)
     contexts = Contexts(torch.arange(2), tensor(asked.lengths), tensor(asked.now))
     items = base.item_vectors()
-    logits = base.action_logits(items, padded, contexts, torch.zeros(2, 1, dtype=torch.int64))
-    logits.square().sum().backward()
+    judged = base.judged(items, padded, contexts, torch.zeros(2, 1, dtype=torch.int64))
+    judged.logits.square().sum().backward()
     for name, adapter in adapters.adapters(base).items():
         assert adapter.b_DR.grad is not None, name
         assert adapter.b_DR.grad.abs().sum() > 0, name

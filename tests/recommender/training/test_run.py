@@ -90,6 +90,7 @@ def test_training_leaves_the_state_of_torch_as_it_was(world, settings):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.slow
 def test_killed_twice_and_started_again_it_ends_with_the_same_bytes(world, tmp_path, reference):
     """Real processes and a real SIGKILL: in the search behind a checkpoint, then in the refit."""
     examples = Examples.build(

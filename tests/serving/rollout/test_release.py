@@ -190,6 +190,7 @@ def test_a_candidate_that_was_tampered_with_never_runs(shop, first, better, spoi
     assert processes.running(shop.config.paths) == before
 
 
+@pytest.mark.slow
 def test_a_candidate_that_crashes_at_load_is_rolled_back_with_its_last_words(shop, first, better):
     before = processes.running(shop.config.paths)
     broken = shop.register(shop.counts(future=True), "run-crash", spoil=cut_weights)
@@ -214,6 +215,7 @@ def watched(shop, version):
     return [record for path in found for record in Journal(path).read()]
 
 
+@pytest.mark.slow
 def test_a_candidate_that_dies_under_way_is_rolled_back(shop, first, better):
     doomed = shop.register(shop.counts(future=True), "run-doomed", history=21)
 
@@ -273,6 +275,7 @@ def test_killed_and_started_again_it_goes_on_and_people_notice_nothing(
     assert len(processes.running(shop.config.paths)) == 2
 
 
+@pytest.mark.slow
 def test_the_champion_again_changes_nothing_and_is_served_again_after_a_reboot(shop, first):
     champion = shop.registry.champion()
     processes.stop_all(shop.config.paths)

@@ -80,6 +80,7 @@ def test_more_of_the_same_tires_people_and_variety_keeps_them_although_clicks_st
     assert runs[0.9].visited[90:].sum() > 1.05 * runs[0.0].visited[90:].sum()
 
 
+@pytest.mark.slow
 def test_without_satiation_and_boredom_variety_has_less_to_offer() -> None:
     def gain(**habits: float) -> float:
         start, visits = _world(3000, **habits), []
