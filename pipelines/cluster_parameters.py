@@ -14,6 +14,12 @@ WORKSPACE = "/var/lib/ostinato"
 CLAIM = "ostinato-workspace"
 """Claim of that volume, where a run's starter names none."""
 
+GPUS = 1
+"""Of a pod that trains, where the configuration doesn't say."""
+
+STEP_LABEL = "ostinato.example/step"
+"""Label of a step's pods, with its name."""
+
 
 def claim_of(config: Config) -> str:
     """Return the claim of a data set's workspace; its model servers mount the same one."""

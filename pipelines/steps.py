@@ -1,7 +1,9 @@
 """What each step asks of the cluster: CPU, memory, GPU, time, retries and caching.
 
 One table, so that a platform team finds every number in one place. On a laptop the runner
-ignores all of it but the retries.
+ignores all of it but the retries. What pods that train ask for can be configured
+(`backend.train`), and is put into the pipeline when it is uploaded; the table has what it is
+otherwise.
 
 Caching is off where a step reads state that its inputs don't name (the source behind a location,
 the registry's champion, the feature store) or leaves side effects there; a cached answer would
@@ -15,7 +17,8 @@ from dataclasses import dataclass
 
 from kfp import dsl, kubernetes
 
-from pipelines.cluster_parameters import CLAIM, WORKSPACE
+from pipelines.cluster_parameters import CLAIM, GPUS, STEP_LABEL, WORKSPACE
+from recommender.config.backend import TrainPodConfig
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,19 @@ class Needs:
     gpus: int = 0
 
 
+_TRAIN = TrainPodConfig()
+
 NEEDS = {
     "ingest": Needs(cpu=1, memory="8G", minutes=60, retries=2),
     "validate": Needs(cpu=2, memory="16G", minutes=60, retries=1),
     "materialize": Needs(cpu=2, memory="16G", minutes=120, retries=1),
-    "train": Needs(cpu=4, memory="32G", minutes=720, retries=3, gpus=1),
+    "train": Needs(
+        cpu=_TRAIN.cpu,
+        memory=_TRAIN.memory,
+        minutes=round(60 * _TRAIN.hours),
+        retries=3,
+        gpus=GPUS,
+    ),
     "evaluate": Needs(cpu=2, memory="16G", minutes=120, retries=1),
     # The decision follows from the evaluation alone: the only step that is a pure function.
     "gate": Needs(cpu=1, memory="2G", minutes=10, retries=1, cache=True),
@@ -51,9 +62,6 @@ NEEDS = {
     "deploy": Needs(cpu=1, memory="4G", minutes=720, retries=1),
     "outcome": Needs(cpu=1, memory="1G", minutes=10, retries=2),
 }
-
-STEP_LABEL = "ostinato.example/step"
-"""Label of a step's pods, with its name."""
 
 _USER = 65532
 

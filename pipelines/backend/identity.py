@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
-from pipelines.backend.step_images import with_images
+from pipelines.backend.step_resources import uploaded
 from pipelines.compile import COMPILED
 from recommender.config import Config
 from recommender.config.source import SyntheticSource
@@ -16,19 +14,17 @@ from recommender.errors import SourceError
 from recommender.storage import is_s3, local_path, open_store
 
 
-def code_version(
-    compiled: Path = COMPILED, images: Mapping[str, str] = MappingProxyType({})
-) -> str:
-    """Return a short hash of the compiled pipeline, which names every image.
+def code_version(config: Config, compiled: Path = COMPILED) -> str:
+    """Return a short hash of the pipeline as it is uploaded, which names every image.
 
     Args:
+        config: the whole configuration.
         compiled: the compiled pipeline.
-        images: that take the place of its own (`backend.images`).
 
     Raises:
         ConfigError: as for `with_images`.
     """
-    return hashlib.sha256(with_images(compiled, images).encode()).hexdigest()[:12]
+    return hashlib.sha256(uploaded(compiled, config).encode()).hexdigest()[:12]
 
 
 def source_version(config: Config) -> str:
@@ -59,13 +55,13 @@ def idempotency_key(config: Config, data: str | None = None, package: Path = COM
 
     Args:
         config: the whole configuration. Where it is sent and when doesn't count,
-            but its images do.
+            but its images do, and what its pods ask for.
         data: version of the data, if the caller knows it; else that of the source.
         package: the compiled pipeline.
     """
     settings = config.model_dump(mode="json", exclude={"backend", "workspace"})
     told = json.dumps(
-        [settings, data or source_version(config), code_version(package, config.backend.images)],
+        [settings, data or source_version(config), code_version(config, package)],
         sort_keys=True,
     )
     return hashlib.sha256(told.encode()).hexdigest()[:12]

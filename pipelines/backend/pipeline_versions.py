@@ -13,8 +13,9 @@ from pipelines.backend.calls import ConflictError
 from pipelines.backend.connection import Backend
 from pipelines.backend.identity import code_version
 from pipelines.backend.listing import everything, named
-from pipelines.backend.step_images import with_images
+from pipelines.backend.step_resources import uploaded
 from pipelines.compile import COMPILED
+from recommender.config import Config
 
 
 @dataclass(frozen=True)
@@ -25,24 +26,29 @@ class PipelineVersion:
     version_id: str
 
 
-def ensure_version(backend: Backend, package: Path = COMPILED) -> PipelineVersion:
-    """Return the version that this code with these images is, uploading it unless it is there.
+def ensure_version(backend: Backend, config: Config, package: Path = COMPILED) -> PipelineVersion:
+    """Return the version that this code is with images and resources, uploaded if need be.
+
+    Args:
+        backend: the connection.
+        config: the whole configuration.
+        package: the compiled pipeline.
 
     Raises:
         BackendError: the backend refuses or can't be reached.
         ConfigError: as for `with_images`.
     """
-    images, named_as = backend.config.images, pipeline_name(backend, package)
+    named_as = pipeline_name(backend, package)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / package.name
-        file.write_text(with_images(package, images), encoding="utf-8")
+        file.write_text(uploaded(package, config), encoding="utf-8")
         pipeline_id = backend.calls(
             "find or upload the pipeline", lambda: _pipeline(backend, named_as, file)
         )
         version_id = backend.calls(
             "find or upload the pipeline's version",
             lambda: _version(
-                backend, pipeline_id, f"{named_as}-{code_version(package, images)}", file
+                backend, pipeline_id, f"{named_as}-{code_version(config, package)}", file
             ),
         )
     return PipelineVersion(pipeline_id, version_id)

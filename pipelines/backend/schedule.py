@@ -121,7 +121,7 @@ def apply(backend: Backend, config: Config) -> list[Change]:
 def _create(backend: Backend, config: Config, name: str) -> None:
     schedule = config.backend.schedules[name]
     display = _name(config, name, schedule)
-    version = ensure_version(backend, _package(schedule))
+    version = ensure_version(backend, _scheduled(config, schedule), _package(schedule))
     experiment = experiment_of(backend, config)
 
     def create() -> None:
@@ -160,11 +160,14 @@ def _package(schedule: ScheduleConfig) -> Path:
 def _name(config: Config, name: str, schedule: ScheduleConfig) -> str:
     from pipelines.backend.identity import code_version
 
-    runs = _scheduled(config, schedule).model_dump(mode="json", exclude={"workspace"})
-    runs["backend"].pop("schedules")
+    whole = _scheduled(config, schedule)
+    runs = whole.model_dump(mode="json", exclude={"workspace"})
+    # Images and resources are in the version of the pipeline.
+    for told_elsewhere in ("schedules", "images", "train"):
+        runs["backend"].pop(told_elsewhere)
     # A schedule of trainings bears the name that it had before there were other pipelines.
     training = schedule.pipeline == "training"
     declared = schedule.model_dump(mode="json", exclude={"pipeline"} if training else set())
-    code = code_version(_package(schedule), runs["backend"].pop("images"))
+    code = code_version(whole, _package(schedule))
     told = json.dumps([declared, runs, code], sort_keys=True)
     return f"{config.name}/{name}/{hashlib.sha256(told.encode()).hexdigest()[:8]}"

@@ -71,7 +71,7 @@ def submit(
     experiment = experiment_of(backend, config)
     if not again and (known := _standing(backend, experiment, name)):
         return _told(backend, known[0], created=False)
-    version = ensure_version(backend, package)
+    version = ensure_version(backend, config, package)
     before = {run.run_id for run in _runs(backend, experiment, name)}
 
     def create() -> Any:

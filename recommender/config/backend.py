@@ -62,6 +62,24 @@ class ScheduleConfig(Section):
         return " ".join(fields)
 
 
+class TrainPodConfig(Section):
+    """What a pod that trains asks of the cluster: the steps `train`, `refresh` and `tune`."""
+
+    cpu: int = Field(4, ge=1)
+    """Cores; twice as many are its limit."""
+
+    memory: str = Field("32G", pattern=r"^[1-9][0-9]*([KMGT]i?)?$")
+    """Memory, in Kubernetes units."""
+
+    gpus: int | None = Field(None, ge=0)
+    """GPUs; null: one, or none where the step only follows a TrainJob on nodes of its own."""
+
+    hours: float = Field(14, gt=0)
+    """After which the pod is stopped. It is started again a few times, and goes on from its
+    checkpoint or takes over the TrainJob. Longer than `distributed.trainjob` may take by default.
+    """
+
+
 class BackendConfig(Section):
     """Where `ostinato submit` and `ostinato schedule` send runs.
 
@@ -92,6 +110,9 @@ class BackendConfig(Section):
 
     pipeline_root: str = ""
     """Where artifacts go (`s3://…`); empty: the backend's default."""
+
+    train: TrainPodConfig = TrainPodConfig()
+    """What a pod that trains asks of the cluster."""
 
     token_variable: str = Field("OSTINATO_KFP_TOKEN", pattern=r"^[A-Z][A-Z0-9_]*$")
     """Environment variable with a bearer token."""

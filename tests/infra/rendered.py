@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ KUSTOMIZE = ROOT / "infra" / "kustomize"
 ARGOCD = ROOT / "infra" / "gitops" / "argocd"
 OVERLAYS = ("dev", "staging", "prod")
 SCHEMAS = Path(__file__).parent / "schemas"
+UNITS = {"m": Decimal("0.001"), "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "G": 10**9, "": 1}
 
 Object = dict[str, Any]
 
@@ -46,6 +49,13 @@ def overlay(environment: str) -> tuple[Object, ...]:
 def of_kind(environment: str, *kinds: str) -> list[Object]:
     """Return the objects of some kinds."""
     return [each for each in overlay(environment) if each["kind"] in kinds]
+
+
+def number(quantity: object) -> Decimal:
+    """Return a quantity as Kubernetes reads it, in cores, bytes or pieces."""
+    found = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(quantity))
+    assert found, quantity
+    return Decimal(found[1]) * UNITS[found[2]]
 
 
 def name_of(each: Object) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendered import KUSTOMIZE, OVERLAYS, ROOT, name_of, of_kind, overlay, pods, selects
+from rendered import KUSTOMIZE, OVERLAYS, ROOT, name_of, number, of_kind, overlay, pods, selects
 
-from pipelines.steps import NEEDS, STEP_LABEL
+from pipelines.cluster_parameters import STEP_LABEL
+from pipelines.steps import NEEDS
+from recommender.config.tuning import TuningConfig
 
 pytestmark = pytest.mark.may_skip
 
@@ -266,21 +268,13 @@ def test_servers_are_admitted_by_the_strictest_standard():
         assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
 
 
-UNITS = {"m": Decimal("0.001"), "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "G": 10**9, "": 1}
-
-
-def number(quantity) -> Decimal:
-    value, unit = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(quantity)).groups()
-    return Decimal(value) * UNITS[unit]
-
-
 def test_quantities_are_read_as_kubernetes_reads_them():
     assert number("500m") == Decimal("0.5")
     assert number("2Gi") > number("2G") > number("512Mi")
 
 
 @everywhere
-def test_the_quota_covers_servers_a_canary_and_a_run(environment):
+def test_the_quota_covers_servers_a_canary_and_a_run_or_a_studys_workers(environment):
     (quota,) = of_kind(environment, "ResourceQuota")
     hard = {key: number(value) for key, value in quota["spec"]["hard"].items()}
     asked = {"cpu": Decimal(0), "memory": Decimal(0)}
@@ -305,10 +299,12 @@ def test_the_quota_covers_servers_a_canary_and_a_run(environment):
     for each in of_kind(environment, "EventSource", "Sensor"):
         add(each["spec"]["template"]["container"]["resources"]["requests"], 1)
     largest = max(NEEDS.values(), key=lambda needs: number(needs.memory))
-    add({"cpu": largest.cpu, "memory": largest.memory}, 1)
+    # A study's workers run at a time, each in a pod that trains.
+    workers = TuningConfig().workers
+    add({"cpu": largest.cpu, "memory": largest.memory}, workers)
     assert asked["cpu"] <= hard["requests.cpu"]
     assert asked["memory"] <= hard["requests.memory"] <= hard["limits.memory"]
-    assert largest.gpus <= hard["requests.nvidia.com/gpu"]
+    assert workers * largest.gpus <= hard["requests.nvidia.com/gpu"]
     (limits,) = of_kind(environment, "LimitRange")
     most = number(limits["spec"]["limits"][0]["max"]["memory"])
     assert most >= number(largest.memory)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from rendered import KUSTOMIZE, OVERLAYS, ROOT
+from rendered import KUSTOMIZE, OVERLAYS, ROOT, number, render
+
+from components.train.trainjob.follow import _SLACK_S
+from pipelines.steps import NEEDS
+from recommender.config.distributed import TrainJobConfig
 
 sys.path.append(str(ROOT / "tests" / "components" / "trainjob"))
 
@@ -111,6 +116,35 @@ def test_the_job_names_the_runtime_its_parts_and_its_account(runtime, tmp_path):
             "verbs": ["get", "create", "delete"],
         }
     ]
+
+
+@pytest.mark.may_skip
+def test_the_components_quota_admits_four_nodes_beside_what_the_base_admits(tmp_path):
+    quotas = []
+    for components in ([], [FOLDER]):
+        told = {
+            "resources": [os.path.relpath(KUSTOMIZE / "base" / "limits", tmp_path)],
+            "components": [os.path.relpath(each, tmp_path) for each in components],
+        }
+        (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(told))
+        (quota,) = [each for each in render(tmp_path) if each["kind"] == "ResourceQuota"]
+        quotas.append({key: number(value) for key, value in quota["spec"]["hard"].items()})
+    base, whole = quotas
+    node = TrainJobConfig()
+    asked = {
+        "requests.cpu": number(node.cpu),
+        "requests.memory": number(node.memory),
+        "limits.memory": number(node.memory),
+        "requests.nvidia.com/gpu": node.gpus,
+    }
+    assert base.keys() == whole.keys() >= asked.keys()
+    for key, each in asked.items():
+        assert whole[key] >= base[key] + 4 * each, key
+
+
+def test_the_step_outlives_the_job_it_follows():
+    job = TrainJobConfig()
+    assert job.schedule_s + 3600 * job.hours + _SLACK_S <= 60 * NEEDS["train"].minutes
 
 
 def test_nodes_speak_with_each_other_and_s3_only(runtime):

@@ -18,8 +18,10 @@ from pipelines.backend.connection import connect
 from pipelines.backend.follow import follow
 from pipelines.backend.identity import idempotency_key
 from pipelines.backend.schedule import apply, diff
+from pipelines.backend.step_resources import uploaded
 from pipelines.backend.submit import Submitted, submit
 from pipelines.cli import app
+from pipelines.compile import COMPILED, FOLDER
 from pipelines.steps import NEEDS
 from recommender.config import Config, load
 from recommender.errors import ConfigError, SourceError
@@ -238,7 +240,7 @@ def test_a_run_has_the_images_of_a_release_and_another_release_is_another_run(se
     def release(digit: str) -> dict[str, str]:
         return {f"ostinato-{s}": f"registry.test/{s}@sha256:{digit * 64}" for s in NEEDS}
 
-    def uploaded(run: Submitted) -> set[str]:
+    def images_of(run: Submitted) -> set[str]:
         reference = server.runs[run.run_id]["pipeline_version_reference"]
         spec = server.specs[reference["pipeline_version_id"]]
         executors = spec["deploymentSpec"]["executors"].values()
@@ -248,12 +250,66 @@ def test_a_run_has_the_images_of_a_release_and_another_release_is_another_run(se
     for digit in "ab":
         config = config_for(server, **{"backend.images": release(digit)})
         runs.append(submit(connect(config), config))
-        assert uploaded(runs[-1]) == set(release(digit).values())
+        assert images_of(runs[-1]) == set(release(digit).values())
         assert not submit(connect(config), config).created
     plain = config_for(server)
     runs.append(submit(connect(plain), plain))
-    assert uploaded(runs[-1]) == {image(step) for step in NEEDS}
+    assert images_of(runs[-1]) == {image(step) for step in NEEDS}
     assert len({run.name for run in runs}) == len(server.versions) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpus"),
+    [
+        ({}, "1"),
+        ({"distributed.launcher": "torchrun", "backend.train.gpus": 8}, "8"),
+        # The step only follows the job: its nodes have the GPUs.
+        ({"distributed.launcher": "trainjob"}, "0"),
+    ],
+    ids=["by default", "configured", "trainjob"],
+)
+def test_pods_that_train_get_what_is_configured(server, settings, gpus):
+    plain = config_for(server)
+    asked = {"backend.train.cpu": 6, "backend.train.memory": "64Gi", "backend.train.hours": 20}
+    config = config_for(server, **asked, **settings)
+    documents = list(yaml.safe_load_all(uploaded(COMPILED, config)))
+    spec, platform = (
+        document["deploymentSpec"]["executors"]
+        for document in (documents[0], documents[1]["platforms"]["kubernetes"])
+    )
+    resources, pod = spec["exec-train"]["container"]["resources"], platform["exec-train"]
+    assert (resources["resourceCpuRequest"], resources["resourceCpuLimit"]) == ("6", "12")
+    assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"] == "64Gi"
+    assert resources.get("accelerator", {}).get("resourceCount", "0") == gpus
+    assert bool(pod["tolerations"]) is (gpus != "0")
+    assert pod["activeDeadlineSeconds"] == "72000"
+    # All else is as compiled, and another version of the pipeline and another run by name.
+    committed = list(yaml.safe_load_all(COMPILED.read_text()))
+    for found in (documents, committed):
+        executors = found[0]["deploymentSpec"]["executors"]
+        executors["exec-train"]["container"].pop("resources")
+        train = found[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+        train.pop("tolerations")
+        train.pop("activeDeadlineSeconds")
+    assert documents == committed
+    assert idempotency_key(config) != idempotency_key(plain)
+    run = submit(connect(config), config)
+    reference = server.runs[run.run_id]["pipeline_version_reference"]
+    sent = server.specs[reference["pipeline_version_id"]]
+    assert sent["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"] == resources
+    # A refresh trains in its own pod, whatever the launcher.
+    (refresh, _) = yaml.safe_load_all(uploaded(FOLDER / "refresh.yaml", config))
+    (pods,) = [
+        each["container"]["resources"]["accelerator"]
+        for each in refresh["deploymentSpec"]["executors"].values()
+        if "accelerator" in each["container"]["resources"]
+    ]
+    assert pods["resourceCount"] == ("8" if gpus == "8" else "1")
+
+
+def test_without_settings_a_pipeline_is_uploaded_as_it_was_compiled(server):
+    for package in FOLDER.glob("*.yaml"):
+        assert uploaded(package, config_for(server)) == package.read_text()
 
 
 def test_images_that_are_half_given_or_not_pinned_yet_are_refused(server):
