@@ -75,7 +75,9 @@ class DistributedConfig(Section):
     """Nodes of a `trainjob`."""
 
     least_nodes: int = Field(0, ge=0)
-    """With how few of them it goes on when nodes are lost; 0: it waits for all to be back."""
+    """With how few of them it goes on while evicted ones are away; 0: it waits for all to be back.
+    Without the first node, where they meet, or after a pod failed by itself, all are started again.
+    """
 
     backend: Literal["auto", "gloo", "nccl"] = "auto"
     """What carries gradients; `auto`: nccl between GPUs, else gloo."""

@@ -118,6 +118,19 @@ def test_the_job_names_the_runtime_its_parts_and_its_account(runtime, tmp_path):
     ]
 
 
+def test_an_evicted_node_does_not_end_the_others_and_a_failed_one_does(runtime):
+    part, template = pod_of(runtime)
+    job = part["template"]["spec"]
+    (rule,) = job["podFailurePolicy"]["rules"]
+    assert rule["action"] == "Ignore"
+    assert [each["type"] for each in rule["onPodConditions"]] == ["DisruptionTarget"]
+    assert job["backoffLimit"] == 0
+    # What a policy needs; and the Job that JobSet makes of it is one that Kubernetes takes.
+    assert template["spec"]["restartPolicy"] == "Never"
+    made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": job}
+    kubernetes_validate.validate(made, "1.33", strict=True)
+
+
 @pytest.mark.may_skip
 def test_the_components_quota_admits_four_nodes_beside_what_the_base_admits(tmp_path):
     quotas = []

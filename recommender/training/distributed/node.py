@@ -3,8 +3,9 @@
     python -m recommender.training.distributed.node s3://bucket/prefix/fingerprint FOLD
 
 Kubeflow Trainer tells each node where the first one is (PET_MASTER_ADDR, PET_MASTER_PORT); there
-the nodes meet. When a node is lost, those that are left meet again, with as few as
-`distributed.least_nodes`, and go on from the checkpoint in S3.
+the nodes meet. When another than the first is evicted, those that are left meet again, with as few
+as `distributed.least_nodes`, and go on from the checkpoint in S3; when the first one is lost, or a
+pod fails by itself, the whole set is started again and goes on from there.
 """
 
 from __future__ import annotations
