@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,14 @@ from components.train.trainjob.follow import TrainJobError, follow, jobs
 from components.train.trainjob.launch import forget_job, train_by_job
 from components.train.trainjob.manifest import job_name, train_job
 from recommender.config import Config, parse
-from recommender.errors import ConfigError, RolloutError, ServingError, TrainingError, UserError
+from recommender.errors import (
+    ConfigError,
+    RolloutError,
+    ServingError,
+    StorageError,
+    TrainingError,
+    UserError,
+)
 from recommender.features.dataset import Dataset
 from recommender.files import write_json
 from recommender.storage import open_store
@@ -264,6 +273,34 @@ def test_storage_that_cant_be_reached_is_said_before_a_job_is_made(cluster, benc
     with pytest.raises(UserError, match="s3://"):
         go(bench)
     assert cluster.created == []
+
+
+def test_storage_that_throttles_for_good_is_said_and_a_later_attempt_goes_through(
+    cluster, bench, monkeypatch
+):
+    class Throttling(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            told = b"<Error><Code>SlowDown</Code><Message>slow down</Message></Error>"
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else told)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Throttling) as server, monkeypatch.context() as once:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        once.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(StorageError, match=r"SlowDown|503"):
+            go(bench)
+        server.shutdown()
+    assert cluster.requests == []
+    cluster.progress = succeeding(bench[1])
+    go(bench)
+    assert len(cluster.created) == 1
 
 
 def test_what_lies_in_s3_is_gone_once_models_are_safe(cluster, bench, data):
