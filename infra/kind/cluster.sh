@@ -15,6 +15,7 @@ source infra/kind/versions.env
 
 readonly NAME=ostinato
 readonly NAMESPACE=ostinato
+readonly RUNS=kubeflow
 readonly CONTEXT="kind-$NAME"
 readonly STEPS=(ingest validate materialize train evaluate gate register deploy outcome)
 readonly SERVERS=(serve feature-server stream triggers router)
@@ -105,7 +106,7 @@ secrets() {
   say "secrets"
   local redis token
   redis=$(kube get secret stores --namespace "$NAMESPACE" -o jsonpath='{.data.redis-password}' | base64 -d)
-  secret ostinato-stores --from-literal=redis="redis:6379,db=0,password=$redis" \
+  secret ostinato-stores --from-literal=redis="redis.$NAMESPACE.svc.cluster.local:6379,db=0,password=$redis" \
     --from-literal=registry=sqlite:////var/lib/ostinato/features/registry.db
   secret ostinato-features --from-literal=read="$(openssl rand -hex 32)" \
     --from-literal=write="$(openssl rand -hex 32)"
@@ -122,19 +123,52 @@ secret() { # name --from-literal=…
     kube create secret generic "$name" --namespace "$NAMESPACE" "$@"
 }
 
+# Where a single-user Kubeflow Pipelines starts pods, there must be what pods of a run mount and read.
+surroundings() {
+  say "claim, settings, secrets, buckets and keys of the run"
+  for name in stores ostinato-stores; do
+    kube get secret "$name" --namespace "$NAMESPACE" -o yaml |
+      sed -E '/^  (namespace|uid|resourceVersion|creationTimestamp):/d' | apply --namespace "$RUNS" -f -
+  done
+  apply --namespace "$RUNS" -f infra/kind/e2e-surroundings.yaml
+  sed "s/namespace: $NAMESPACE/namespace: $RUNS/; s/name: deploy,/name: pipeline-runner,/" \
+    infra/kustomize/base/identities/deploy-role.yaml | apply -f -
+  # KServe fetches models with the keys of the account's secret.
+  kube create secret generic kserve-s3 --namespace "$RUNS" --dry-run=client -o yaml \
+    --from-literal=AWS_ACCESS_KEY_ID=ostinato --from-literal=AWS_SECRET_ACCESS_KEY="$(kube get secret \
+    stores --namespace "$NAMESPACE" -o jsonpath='{.data.minio-password}' | base64 -d)" |
+    kube annotate --local -f - -o yaml serving.kserve.io/s3-usehttps=0 serving.kserve.io/s3-region=us-east-1 \
+      serving.kserve.io/s3-endpoint="minio.$NAMESPACE.svc.cluster.local:9000" | apply -f -
+  kube patch serviceaccount default --namespace "$RUNS" --patch '{"secrets": [{"name": "kserve-s3"}]}' >/dev/null
+  # shellcheck disable=SC2016 # the container's own variables
+  kube exec --namespace "$NAMESPACE" deployment/minio -- sh -c \
+    'export MC_CONFIG_DIR=/tmp/mc; mc alias set here http://127.0.0.1:9000 "$MINIO_ROOT_USER" \
+    "$MINIO_ROOT_PASSWORD" && mc mb --ignore-existing here/features here/registry here/logs' >/dev/null
+  kube wait --namespace "$RUNS" --for=condition=Ready pod/workspace-keys --timeout=300s
+  # Model servers mount the public key before the first model is signed.
+  kube exec --namespace "$RUNS" workspace-keys -- python3 -c \
+    'from pathlib import Path; from recommender.registry.signing import public_key, sign
+Path("/tmp/first").mkdir(exist_ok=True); Path("/tmp/first/file").write_text("x")
+keys = Path("/var/lib/ostinato/keys"); sign(Path("/tmp/first"), keys)
+print(public_key(keys).read_text(), end="")' |
+    kube create configmap ostinato-public-key --namespace "$RUNS" --dry-run=client -o yaml \
+      --from-file=model-signing.pub=/dev/stdin | apply -f -
+  kube delete pod workspace-keys --namespace "$RUNS" >/dev/null
+}
+
 e2e() {
+  surroundings
   say "the pipeline"
   kube port-forward --namespace kubeflow service/ml-pipeline 8888:8888 >/dev/null &
   local forwarding=$!
   # shellcheck disable=SC2064 # the value of now is meant
   trap "kill $forwarding" EXIT
   sleep 3
-  .venv/bin/ostinato submit --host http://127.0.0.1:8888 --config configs/synthetic.yaml \
-    --set backend.service_account=pipeline-runner
+  .venv/bin/ostinato submit --host http://127.0.0.1:8888 --config infra/kind/e2e.yaml
 
   say "the canary"
   local model
-  model=$(kube get inferenceservice ostinato --namespace "$NAMESPACE" \
+  model=$(kube get inferenceservice ostinato --namespace "$RUNS" \
     -o jsonpath='{.spec.predictor.model.storageUri} {.spec.canary}')
   echo "served: $model"
   [[ $model == *" " ]] || {

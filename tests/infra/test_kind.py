@@ -111,3 +111,32 @@ def test_nothing_in_the_stores_runs_as_root_or_without_limits():
         for container in pod["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert "memory" in container["resources"]["limits"]
+
+
+def test_the_run_finds_its_claim_settings_and_secrets_where_its_pods_start():
+    """Single-user Kubeflow Pipelines: in its own namespace, and no node of kind has a GPU."""
+    from pipelines.cluster_parameters import claim_of
+    from recommender.config import load
+
+    config = load(HERE / "e2e.yaml")
+    script = SCRIPT.read_text()
+    assert "--config infra/kind/e2e.yaml" in script
+    (runs,) = re.findall(r"^readonly RUNS=(.*)$", script, re.MULTILINE)
+    assert config.rollout.target == "kserve"
+    assert config.rollout.targets.kserve.namespace == runs == "kubeflow"
+    assert config.backend.namespace == ""
+    assert config.backend.train.gpus == 0
+    made = {each["kind"]: each for each in documents(HERE / "e2e-surroundings.yaml")}
+    assert made["PersistentVolumeClaim"]["metadata"]["name"] == claim_of(config)
+    text = (HERE.parents[1] / "pipelines" / "compiled" / "training.yaml").read_text()
+    read = set(re.findall(r"configMapName: (\S+)", text))
+    assert read == {made["ConfigMap"]["metadata"]["name"]}
+    buckets = {config.registry.location, config.serving.log.location}
+    buckets.add(made["ConfigMap"]["data"]["OSTINATO_OFFLINE"])
+    for location in buckets:
+        assert f"here/{location.split('/')[2]}" in script
+
+
+@pytest.mark.parametrize("each", documents(HERE / "e2e-surroundings.yaml"), ids=lambda d: d["kind"])
+def test_the_surroundings_of_the_run_fit_their_schemas(each):
+    kubernetes_validate.validate(each, "1.33", strict=True)
