@@ -82,6 +82,11 @@ class DistributedConfig(Section):
     backend: Literal["auto", "gloo", "nccl"] = "auto"
     """What carries gradients; `auto`: nccl between GPUs, else gloo."""
 
+    shard_items: bool = False
+    """Whether each process keeps some rows only of what is learned of each item (id vectors and
+    the like), and of its moments, for a catalogue that is too large for one GPU. Needs
+    `training.loss` `sampled` or `gbce`, which read rows; a step then waits for rows of others."""
+
     restarts: int = Field(3, ge=0)
     """How often all processes are started again when one dies; they go on from the last
     checkpoint."""

@@ -113,6 +113,27 @@ class Config(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _sharded(self) -> Self:
+        if not self.distributed.shard_items:
+            return self
+        if self.distributed.launcher == "none":
+            raise ValueError(
+                "distributed.shard_items shares item tables out over processes; set "
+                "distributed.launcher to torchrun or trainjob"
+            )
+        if self.training.loss == "full":
+            raise ValueError(
+                "distributed.shard_items: training.loss full reads every item in every step, so "
+                "that no process could do with some of them; set training.loss to sampled or gbce"
+            )
+        if self.model.id_buckets:
+            raise ValueError(
+                "distributed.shard_items shares out a row per item, and model.id_buckets keeps "
+                "none; set model.id_buckets to 0, or shard_items to false"
+            )
+        return self
+
     @property
     def paths(self) -> Workspace:
         """The folders of this data set's state, absolute."""

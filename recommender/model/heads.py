@@ -6,6 +6,7 @@ B sequences, T events, P (context, item) pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -140,6 +141,7 @@ class Popularity(nn.Module):
 
     Attributes:
         sparse: whether, in training, the gradient of the rest has only the rows asked for.
+        elsewhere: returns the rest of rows where processes share it out; None: it is here.
     """
 
     popularity_IF: Tensor
@@ -153,6 +155,7 @@ class Popularity(nn.Module):
         self.weight_F = nn.Parameter(torch.full((features,), 1 / features))
         self.rest_I = nn.Parameter(torch.zeros(items))
         self.sparse = False
+        self.elsewhere: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, popularity_XNF: Tensor | None = None, rows_N: Tensor | None = None) -> Tensor:
         """Return the logits of the catalogue as of the cut, (I,).
@@ -167,8 +170,11 @@ class Popularity(nn.Module):
         if popularity_XNF is None or rows_N is None:
             return self.popularity_IF @ self.weight_F + self.known_I * self.rest_I
         sparse = self.sparse and self.training
-        rest_N = self.rest_I.gather(0, rows_N, sparse_grad=sparse) * self.known_I[rows_N]
-        return popularity_XNF @ self.weight_F + rest_N
+        if self.elsewhere is not None:
+            rest_N = self.elsewhere(rows_N)
+        else:
+            rest_N = self.rest_I.gather(0, rows_N, sparse_grad=sparse)
+        return popularity_XNF @ self.weight_F + rest_N * self.known_I[rows_N]
 
 
 class Repeats(nn.Module):

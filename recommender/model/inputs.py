@@ -7,7 +7,7 @@ P attributes of people, X id buckets, D width of the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ class ItemTower(nn.Module):
     Attributes:
         sparse: whether, in training, the gradient of the id table has the rows that were asked for
             and no others. What is asked for then are rows, not the catalogue.
+        elsewhere: returns rows of the id table where processes share it out; None: it is here.
     """
 
     text_IV: Tensor
@@ -64,6 +65,7 @@ class ItemTower(nn.Module):
         self.register_buffer("buckets_I2", buckets_I2)
         self.id_dropout = id_dropout
         self.sparse = False
+        self.elsewhere: Callable[[Tensor], Tensor] | None = None
         rows = len(text_IV) if buckets_I2 is None else buckets
         self.projection_DV = nn.Parameter(torch.empty(width, text_IV.shape[1]))
         self.id_ID = nn.Parameter(torch.empty(rows, width))
@@ -88,6 +90,8 @@ class ItemTower(nn.Module):
     def id_parts(self, rows_N: Tensor | None) -> Tensor:
         """Return the id parts of items, known ones or not, (N, D); arguments as `forward`."""
         sparse = self.sparse and self.training
+        if self.elsewhere is not None and rows_N is not None:
+            return self.elsewhere(rows_N)
         if self.buckets_I2 is None:
             if rows_N is None:
                 return self.id_ID

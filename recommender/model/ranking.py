@@ -6,6 +6,7 @@ D width, A event types, G values, I items, F popularity features, M questions, C
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +54,9 @@ class Target(nn.Module):
         features: of popularity, F.
         dropout: on what is found.
         time: whether clock time counts.
+
+    Attributes:
+        elsewhere: returns rows of `own_IO` where processes share it out; None: it is here.
     """
 
     def __init__(
@@ -73,6 +77,13 @@ class Target(nn.Module):
         self.drop = Dropout(dropout)
         # What was never put in front of anybody stays at nought.
         self.own_IO = nn.Parameter(torch.zeros(items, outputs))
+        self.elsewhere: Callable[[Tensor], Tensor] | None = None
+
+    def own(self, rows_X: Tensor) -> Tensor:
+        """Return what catalogue rows have of their own, (X, O)."""
+        if self.elsewhere is not None:
+            return self.elsewhere(rows_X)
+        return nn.functional.embedding(rows_X, self.own_IO)
 
 
 class ActionHead(nn.Module):
@@ -160,7 +171,7 @@ class ActionHead(nn.Module):
         told_BND = target.crosses(questions, histories, buckets)
         hidden_BND = nn.functional.silu(self.hidden(torch.cat(parts, dim=-1)) + told_BND)
         hidden_BND = target.drop(hidden_BND)
-        own_BNO = nn.functional.embedding(questions.row, target.own_IO)
+        own_BNO = target.own(questions.row)
         actions = self.out.out_features
         logits_BNA = self.out(hidden_BND) + own_BNO[..., :actions]
         values_BNG = None

@@ -8,6 +8,8 @@ width, V text components, F popularity features, P (context, item) pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from recommender.model.hstu import GatedBlock
 from recommender.model.inputs import EventInputs, ItemTower, PersonInputs
 from recommender.model.layers import Dropout
 from recommender.model.padded import Padded
-from recommender.model.ranking import ActionHead, Asked, Judged, Packed
+from recommender.model.ranking import ActionHead, Asked, Judged, Packed, Target
 from recommender.model.reads import Reads
 from recommender.model.rotary import Rotary, Rotation
 from recommender.model.target import Questions
@@ -26,6 +28,9 @@ from recommender.model.target import Questions
 AnyBlock = Block | GatedBlock
 BLOCKS: dict[str, type[AnyBlock]] = {"swiglu": Block, "hstu": GatedBlock}
 """By `model.block`."""
+
+ITEM_ROWS = ("tower.id_ID", "popularity.rest_I", "action.target.own_IO")
+"""The parameters that may have a row per item."""
 
 # 1 / temperature of fresh cosines. Items stand at both ends, so a fresh state is most like the item
 # it has just read; the 14 that others begin with makes the first loss half as high again.
@@ -49,6 +54,8 @@ class UnifiedTransformer(nn.Module):
     Attributes:
         packed: whether the blocks read histories end to end instead of padded
             (`recommender.model.packed`); softmax attention only.
+        bring: has rows of the item tables brought here, ascending and distinct, where processes
+            share these out; None: they are here.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class UnifiedTransformer(nn.Module):
         width = config.width
         self.config = config
         self.packed = False
+        self.bring: Callable[[Tensor], None] | None = None
         self.reads = reads or Reads()
         self.tower = ItemTower(
             text_IV, known_I, width, config.id_dropout, buckets_I2, config.id_buckets
@@ -124,6 +132,13 @@ class UnifiedTransformer(nn.Module):
     def item_tables(self) -> list[nn.Parameter]:
         """Return the parameters that have a row per item."""
         return [self.tower.id_ID, self.popularity.rest_I]
+
+    def holders(self) -> dict[str, ItemTower | Popularity | Target]:
+        """Return who holds what is learned of each item alone, by the parameter's name."""
+        target = self.action.target
+        held: tuple[ItemTower | Popularity | Target | None, ...]
+        held = (self.tower, self.popularity, target)
+        return {n: each for n, each in zip(ITEM_ROWS, held, strict=True) if each is not None}
 
     def sparse_rows(self, sparse: bool) -> None:
         """Say whether the gradients of item tables have the rows that were asked for alone."""

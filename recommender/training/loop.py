@@ -20,15 +20,14 @@ from recommender.config.training import TrainingConfig
 from recommender.errors import TrainingError
 from recommender.features.sequences import Catalogue
 from recommender.model.moving import moved
-from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 from recommender.progress import Progress
+from recommender.scoring import Scorer
 from recommender.training.batches import Batch
 from recommender.training.checkpoint import Checkpoints
 from recommender.training.device import Machine, device_of, most_memory, packs, rounded
 from recommender.training.feed import Feed, Plan, WholeFeed
 from recommender.training.objective import Objective
-from recommender.training.rows import clip
 from recommender.training.state import (
     Epoch,
     Phase,
@@ -82,6 +81,7 @@ def fit(
     torch.manual_seed(phase.seed)
     team = team or Alone()
     device = team.device or device_of(config)
+    team.share_out(module)
     module.to(device)
     module.packed = packs(config, module, device)
     # Gradients that processes exchange are whole tables.
@@ -124,13 +124,14 @@ def fit(
                 on_step(step)
         if run.position.epoch != epoch or run.position.batch < len(plan):
             continue
-        _end_epoch(run, phase, config, catalogue, machine)
+        _end_epoch(run, phase, config, team.scorer, catalogue, machine)
         if on_epoch is not None:
             on_epoch(run.curve[-1])
         save(run, phase, checkpoints)
     module.load_state_dict(run.best or run.kept())
     module.packed = False
     module.to("cpu")
+    team.put_together(module)
     for block in module.blocks:
         block._compiled_call_impl = None
     if progress.total and progress.done < progress.total:
@@ -178,7 +179,7 @@ def _step(
         last = place == taken.own - 1
         norm = 0.0
         if last:
-            norm = clip(run.module.parameters(), config.clip)
+            norm = team.clip(run.module, config.clip)
         if fault is None and not (math.isfinite(loss.item()) and math.isfinite(norm)):
             fault = TrainingError(
                 f"{phase.name}: the loss is {lost.total.item():.4g} (next item "
@@ -215,7 +216,12 @@ def _step(
 
 
 def _end_epoch(
-    run: Run, phase: Phase, config: TrainingConfig, catalogue: Catalogue, machine: Machine
+    run: Run,
+    phase: Phase,
+    config: TrainingConfig,
+    scorer: Callable[[UnifiedTransformer, Catalogue], Scorer],
+    catalogue: Catalogue,
+    machine: Machine,
 ) -> None:
     """Validate, and remember the latest epoch that is as good as the best."""
     at = run.position
@@ -224,7 +230,7 @@ def _end_epoch(
     if phase.validation:
         learning = {name: value.clone() for name, value in run.module.state_dict().items()}
         run.module.load_state_dict(answers)
-        ndcg = phase.validation.ndcg(TransformerScorer(run.module, catalogue))
+        ndcg = phase.validation.ndcg(scorer(run.module, catalogue))
         run.module.load_state_dict(learning)
     run.curve.append(
         Epoch(

@@ -117,6 +117,8 @@ class Objective:
             batch = with_empty(batch, dice_K < self.config.empty_share)
         drawn = self._drawn(batch)
         rows_R = None if drawn is None else drawn.read_R
+        if module.bring is not None and rows_R is not None:
+            module.bring(rows_R)
         items_RD = module.item_vectors(rows_R)
         if rows_R is not None:
             batch = among(batch, rows_R)

@@ -8,8 +8,12 @@ from typing import Protocol
 
 import torch
 
+from recommender.features.sequences import Catalogue
+from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
+from recommender.scoring import Scorer
 from recommender.training.batches import Batch
+from recommender.training.rows import clip
 from recommender.training.tasks import Lost
 
 Losses = Callable[[Batch], Lost]
@@ -29,6 +33,18 @@ class Team(Protocol):
     def device(self) -> torch.device | None:
         """Where this one computes; None: wherever the settings say."""
 
+    def share_out(self, module: UnifiedTransformer) -> None:
+        """Leave in a module what this process keeps of it in training."""
+
+    def put_together(self, module: UnifiedTransformer) -> None:
+        """Give a module, after training, what the others have kept of it."""
+
+    def clip(self, module: UnifiedTransformer, most: float) -> float:
+        """Scale a step's gradients to a norm of at most `most`; return the norm they had."""
+
+    def scorer(self, module: UnifiedTransformer, catalogue: Catalogue) -> Scorer:
+        """Return what ranks the catalogue by a module in training."""
+
     def losses(self, module: UnifiedTransformer, objective: LossesOf) -> Losses:
         """Return the losses of a batch; their gradients are averaged over the processes."""
 
@@ -44,7 +60,25 @@ class Team(Protocol):
         """Return sums over the processes, in double precision."""
 
 
-class Alone:
+class Whole:
+    """What goes for every process that holds all of the module."""
+
+    def share_out(self, module: UnifiedTransformer) -> None:
+        """Leave all of it."""
+
+    def put_together(self, module: UnifiedTransformer) -> None:
+        """Leave all of it."""
+
+    def clip(self, module: UnifiedTransformer, most: float) -> float:
+        """Scale the gradients to a norm of at most `most`; return the norm they had."""
+        return clip(module.parameters(), most)
+
+    def scorer(self, module: UnifiedTransformer, catalogue: Catalogue) -> Scorer:
+        """Return what ranks the catalogue."""
+        return TransformerScorer(module, catalogue)
+
+
+class Alone(Whole):
     """One process."""
 
     size = 1

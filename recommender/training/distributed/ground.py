@@ -24,6 +24,7 @@ from recommender.training.distributed.checkpoints import SharedCheckpoints
 from recommender.training.distributed.facts import Facts
 from recommender.training.distributed.lanes import LaneCounts, LaneFeed, own_lanes, user_ranges
 from recommender.training.distributed.ranks import Ranks
+from recommender.training.distributed.sharing import SharedScorer, SharingRanks
 from recommender.training.examples import Examples
 from recommender.training.identity import code_version, settings_digest
 from recommender.training.pretraining import objective_of
@@ -90,6 +91,8 @@ class LaneValidation:
     def ndcg(self, scorer: Scorer) -> float:
         """Return the mean NDCG@10 over the users of all processes; 0 where nobody asks."""
         total = sum(each.ndcg(scorer) * each.users for each in self.own)
+        if isinstance(scorer, SharedScorer):
+            scorer.finish(self.own[0].histories.slice(0, 0))
         return self.ranks.summed([total])[0] / max(1, self.users)
 
 
@@ -119,16 +122,23 @@ class LaneGround:
                 "those of training, or distributed.launcher: none",
             )
         self.fold = Fold(**described["folds"][place])
-        self.team = ranks
-        self.checkpoints = SharedCheckpoints(checkpoints, ranks)
+        shards, lanes = config.distributed.shard_items, config.training.accumulate
+        self.team = SharingRanks(ranks.rank, ranks.size, ranks.device, lanes) if shards else ranks
+        self.checkpoints = SharedCheckpoints(checkpoints, ranks, shards=shards)
         self._folder = folder
         self._config = config
-        self._lanes = config.training.accumulate
+        self._lanes = lanes
         self._ranges = user_ranges(np.array(described["offsets"], np.int64), self._lanes)
         self._parts: Mapping[int, Dataset] = {
             lane: Dataset.read(folder, self._ranges[lane])
             for lane in own_lanes(self._lanes, ranks.rank, ranks.size)
         }
+        if shards and len(self.dataset.catalogue) < ranks.size:
+            raise ConfigError(
+                f"{len(self.dataset.catalogue)} items can't be shared out over {ranks.size} "
+                "processes",
+                "set distributed.shard_items to false",
+            )
 
     @property
     def dataset(self) -> Dataset:

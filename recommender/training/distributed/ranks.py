@@ -26,7 +26,7 @@ from recommender.features.sequences import Ints
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch
 from recommender.training.tasks import Lost
-from recommender.training.team import Losses, LossesOf
+from recommender.training.team import Losses, LossesOf, Whole
 
 
 class RankError(TrainingError):
@@ -36,7 +36,7 @@ class RankError(TrainingError):
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Ranks(Whole):
     """A group of processes that is at work; a `recommender.training.team.Team`.
 
     Attributes:
@@ -51,8 +51,14 @@ class Ranks:
 
     def losses(self, module: UnifiedTransformer, objective: LossesOf) -> Losses:
         """Return the losses of a batch; their gradients are averaged over the processes."""
+        joint = _Together(module, objective)
+        if module.bring is not None:
+            # Rows that each process has for itself: their gradients go another way.
+            kept = [f"module.{name}" for name in module.holders()]
+            ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+            ignore(joint, kept)
         together = DistributedDataParallel(
-            _Together(module, objective),
+            joint,
             device_ids=[self.device] if self.device.type == "cuda" else None,
             # A batch without targets has no use for some parameters, and another one for others.
             find_unused_parameters=True,

@@ -87,11 +87,15 @@ def weights(root, name):
 
 
 def same_as_alone(root, name):
-    np.testing.assert_allclose(curve(root, name), curve(root, "alone"), rtol=1e-4)
-    searched = ndcgs(root, "alone").index(None) if None in ndcgs(root, "alone") else None
-    ours, theirs = ndcgs(root, name)[:searched], ndcgs(root, "alone")[:searched]
+    same_as(root, name, "alone")
+
+
+def same_as(root, name, other):
+    np.testing.assert_allclose(curve(root, name), curve(root, other), rtol=1e-4)
+    searched = ndcgs(root, other).index(None) if None in ndcgs(root, other) else None
+    ours, theirs = ndcgs(root, name)[:searched], ndcgs(root, other)[:searched]
     assert ours == pytest.approx(theirs, rel=0.02)
-    for part, value in weights(root, "alone").items():
+    for part, value in weights(root, other).items():
         np.testing.assert_allclose(weights(root, name)[part], value, atol=2e-3, err_msg=part)
 
 
