@@ -33,7 +33,7 @@ doctor: $(VENV)/.installed ## Check this machine
 compile: $(VENV)/.installed ## Compile the pipelines to pipelines/compiled
 	@$(BIN)/ostinato compile
 
-test: $(VENV)/.tested ## Run the tests (a quarter of an hour and more on two cores)
+test: $(VENV)/.tested ## Run the tests (twelve minutes on two cores)
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.tested ## Run the tests that take minutes of CPU each

@@ -167,7 +167,6 @@ def test_when_the_model_server_dies_the_answer_says_how_to_go_on(config: Config)
         endpoint.ask(config, "ann")
 
 
-@pytest.mark.slow
 def test_stop_ends_every_process_and_serve_brings_the_champion_back(config: Config) -> None:
     stopped = endpoint.stop(config)
     assert [server.kind for server in stopped] == ["router"]
