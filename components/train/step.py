@@ -12,8 +12,9 @@ from recommender.baselines.cold_users import fit_cold_users
 from recommender.ensemble import fused
 from recommender.features.dataset import Dataset
 from recommender.training import curves
-from recommender.training.run import Trained, forget, train
+from recommender.training.run import forget, train
 from recommender.training.tracking import track
+from recommender.training.trained import Trained
 
 
 def run(config: str, run_id: str, dataset: str, model: str) -> None:

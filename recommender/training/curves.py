@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.files import atomic_directory, atomic_file, write_json
-from recommender.training.run import Trained
+from recommender.training.trained import Trained
 
 
 def write_record(path: Path, trained: Sequence[Trained], **more: Any) -> None:

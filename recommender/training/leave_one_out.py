@@ -14,7 +14,8 @@ from recommender.config import Config
 from recommender.evaluation.frozen import EvaluationSet
 from recommender.evaluation.protocols import LeaveOneOut
 from recommender.features.dataset import Dataset
-from recommender.training.run import Trained, train_once
+from recommender.training.run import train_once
+from recommender.training.trained import Trained
 from recommender.training.validation import Validation
 
 

@@ -34,11 +34,12 @@ from recommender.training.cpu import keep_memory
 from recommender.training.device import deterministic, precision
 from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
+from recommender.training.log_read import examples_before
 from recommender.training.loop import fit
 from recommender.training.pretraining import objective_of
-from recommender.training.run import Trained, examples_before
 from recommender.training.selection import Mask, selected, with_replay
 from recommender.training.state import Phase
+from recommender.training.trained import Trained
 from recommender.training.warm_start import own_parts, start_from
 
 WHOLE = ("popularity", "tower")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from recommender.config import Config
 from recommender.errors import StorageError
-from recommender.training.run import Trained
+from recommender.training.trained import Trained
 
 # MLflow refuses file stores without it, since it would rather have a database.
 _FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"

@@ -9,80 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from recommender.config import Config
-from recommender.config.tree import parse, with_settings
-from recommender.config.tuning import Searched
 from recommender.errors import ConfigError, TrainingError, UserError
 from recommender.features.dataset import Dataset
 from recommender.training.identity import fingerprint
 from recommender.training.run import forget, train
 from recommender.training.state import Epoch
+from recommender.training.study_findings import Findings, Told
+from recommender.training.study_space import configured_value, holds, suggested, with_tried
 
 _WORKER, _AGAIN, _WHY, _CONFIGURED = "worker", "again_of", "why", "configured"
-
-
-@dataclass(frozen=True)
-class Told:
-    """One trial, as people read it.
-
-    Attributes:
-        number: of the trial.
-        state: `complete`, `pruned` (ended early, diverged, or refused), `running` or `failed`.
-        value: NDCG@10 of the validation window, the best epoch's; None without one.
-        settings: what was tried, by dotted key.
-        epochs: how many were trained.
-        configured: whether it is of what is configured.
-        why: the reason that there is no value, where training gave one.
-    """
-
-    number: int
-    state: str
-    value: float | None
-    settings: dict[str, Any]
-    epochs: int
-    configured: bool = False
-    why: str | None = None
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a study has found.
-
-    Attributes:
-        study: its name.
-        trials: all of them.
-    """
-
-    study: str
-    trials: tuple[Told, ...]
-
-    @property
-    def best(self) -> Told:
-        """The best complete trial; the earlier one of equals.
-
-        Raises:
-            TrainingError: there is none.
-        """
-        done = [each for each in self.trials if each.state == "complete"]
-        if not done:
-            reasons = [each.why for each in self.trials if each.why]
-            raise TrainingError(
-                f"no trial of {self.study} came to its end",
-                f"the last one: {reasons[-1]}" if reasons else "look into the workers' logs",
-            )
-        return max(done, key=lambda each: (each.value or 0.0, -each.number))
-
-    @property
-    def configured(self) -> Told | None:
-        """The trial of what is configured; None where the space does not hold all of that."""
-        return next((each for each in self.trials if each.configured), None)
 
 
 class Tuning:
@@ -99,11 +39,11 @@ class Tuning:
     def __init__(self, dataset: Dataset, config: Config) -> None:
         self.dataset = dataset
         # What a study tells is the search phase alone: nothing of the test window is read.
-        self.config = _set(config, {"training.refit": False})
+        self.config = with_tried(config, {"training.refit": False})
         self.fold = dataset.folds[-1]
         self.name = f"tuning-{self._problem()}"
         for key in config.tuning.space:
-            _value(config, key)
+            configured_value(config, key)
 
     def run(self, worker: int, on_step: Callable[[int], None] | None = None) -> None:
         """Try settings until the study has as many trials as are wanted.
@@ -151,17 +91,17 @@ class Tuning:
 
     def settings_of(self, told: Told) -> Config:
         """Return the configuration with the settings of a trial."""
-        return _set(self.config, told.settings | {"training.refit": True})
+        return with_tried(self.config, told.settings | {"training.refit": True})
 
     def _try(self, study: Any, trial: Any, on_step: Callable[[int], None] | None) -> None:
         """Train with settings that the trial suggests, and tell how it went."""
         import optuna
 
         settings = {
-            key: _suggested(trial, key, each) for key, each in self.config.tuning.space.items()
+            key: suggested(trial, key, each) for key, each in self.config.tuning.space.items()
         }
         try:
-            config = _set(self.config, settings)
+            config = with_tried(self.config, settings)
         except ConfigError as error:
             _refused(study, trial, error)
             return
@@ -204,8 +144,8 @@ class Tuning:
         The rest is chosen as in any trial, which then is not the configured one.
         """
         space = self.config.tuning.space
-        values = {key: _value(self.config, key) for key in space}
-        held = {key: value for key, value in values.items() if _holds(space[key], value)}
+        values = {key: configured_value(self.config, key) for key in space}
+        held = {key: value for key, value in values.items() if holds(space[key], value)}
         return held, {_CONFIGURED: True} if len(held) == len(space) else {}
 
     def _turn(self, study: Any, number: int) -> int:
@@ -261,54 +201,9 @@ class Tuning:
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
-def study_file(config: Config, name: str) -> Path:
-    """Return the file of a study, where it is one."""
-    end = "db" if config.tuning.storage == "sqlite" else "journal"
-    return config.paths.tuning / f"{name}.{end}"
-
-
-def _set(config: Config, settings: dict[str, Any]) -> Config:
-    tree = with_settings(config.model_dump(mode="json"), settings, "tuning.space")
-    return parse(tree, "tuning.space")
-
-
-def _value(config: Config, key: str) -> Any:
-    """Return the configured value of a dotted key.
-
-    Raises:
-        ConfigError: there is no such key.
-    """
-    here: Any = config
-    for part in key.split("."):
-        if not hasattr(here, part):
-            raise ConfigError(f"tuning.space: {key} is no setting")
-        here = getattr(here, part)
-    return here
-
-
 def _refused(study: Any, trial: Any, error: UserError) -> None:
     """Tell that settings are no good: that training diverges, or refuses them, is an answer."""
     import optuna
 
     trial.set_user_attr(_WHY, error.message)
     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-
-
-def _holds(searched: Searched, value: Any) -> bool:
-    """Return whether a trial can have a value.
-
-    One beyond a range can be told to the search, too, if it is a number of that kind.
-    """
-    if searched.choices:
-        return value in searched.choices
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    return (value > 0 or not searched.log) and (value == int(value) or not searched.whole)
-
-
-def _suggested(trial: Any, key: str, searched: Searched) -> Any:
-    if searched.choices:
-        return trial.suggest_categorical(key, list(searched.choices))
-    if searched.whole:
-        return trial.suggest_int(key, int(searched.low or 0), int(searched.high or 0))
-    return trial.suggest_float(key, searched.low, searched.high, log=searched.log)

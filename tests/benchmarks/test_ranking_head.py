@@ -36,8 +36,10 @@ from recommender.features.dataset import Dataset
 from recommender.model.scorer import TransformerScorer
 from recommender.scoring import ActionModel, Scorer, ValueModel
 from recommender.training.checkpoint import Checkpoints
+from recommender.training.device import deterministic
+from recommender.training.fresh_module import fresh_module
+from recommender.training.log_read import examples_of
 from recommender.training.loop import fit
-from recommender.training.run import deterministic, examples_of, fresh_module
 from recommender.training.state import Phase
 from recommender.training.validation import Validation
 

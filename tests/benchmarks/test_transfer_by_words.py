@@ -26,7 +26,9 @@ from recommender.model.scorer import TransformerScorer
 from recommender.privacy import Pseudonyms
 from recommender.quality.clean import clean
 from recommender.sources.read import read
-from recommender.training.run import examples_before, fresh_module, train
+from recommender.training.fresh_module import fresh_module
+from recommender.training.log_read import examples_before
+from recommender.training.run import train
 from recommender.training.validation import Validation
 
 CONFIGS = Path(__file__).parents[2] / "configs"

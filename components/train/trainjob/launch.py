@@ -29,7 +29,7 @@ from recommender.training.distributed.ground import fingerprint_of_folder
 from recommender.training.distributed.launch import must_be_there, trained_at
 from recommender.training.distributed.remote import CONFIG, DATASET, FAILED, OUT, is_there, put
 from recommender.training.distributed.worker import failure_of
-from recommender.training.run import Trained
+from recommender.training.trained import Trained
 from serving.rollout.kserve.client import Cluster
 
 _GONE_S = 120.0

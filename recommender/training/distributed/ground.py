@@ -26,9 +26,11 @@ from recommender.training.distributed.lanes import LaneCounts, LaneFeed, own_lan
 from recommender.training.distributed.ranks import Ranks
 from recommender.training.distributed.sharing import SharedScorer, SharingRanks
 from recommender.training.examples import Examples
+from recommender.training.fresh_module import fresh_module
+from recommender.training.ground import Start
 from recommender.training.identity import code_version, settings_digest
+from recommender.training.log_read import examples_of, log_read, people_before
 from recommender.training.pretraining import objective_of
-from recommender.training.run import Start, examples_of, fresh_module, log_read, people_before
 from recommender.training.validation import Validation
 
 _READ = (
@@ -97,7 +99,7 @@ class LaneValidation:
 
 
 class LaneGround:
-    """A data set's folder, read by a group; a `recommender.training.run.Ground`.
+    """A data set's folder, read by a group; a `recommender.training.ground.Ground`.
 
     Args:
         folder: of the data set.

@@ -22,8 +22,8 @@ from recommender.files import read_json
 from recommender.split import Fold
 from recommender.training.distributed.ground import fingerprint_of_folder
 from recommender.training.distributed.worker import at_workspace, failure_of
-from recommender.training.run import Trained
 from recommender.training.state import Epoch
+from recommender.training.trained import Trained
 
 _ENDING_S = 30.0
 

@@ -27,7 +27,8 @@ from recommender.training.checkpoint import Checkpoints
 from recommender.training.distributed.ground import LaneGround, fingerprint_of_folder
 from recommender.training.distributed.ranks import RankError, joined
 from recommender.training.distributed.remote import RemoteCheckpoints
-from recommender.training.run import Trained, train_on
+from recommender.training.run import train_on
+from recommender.training.trained import Trained
 
 
 def work(

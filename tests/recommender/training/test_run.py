@@ -23,7 +23,8 @@ from recommender.training import loop
 from recommender.training.batches import plan
 from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
-from recommender.training.run import Trained, forget, train
+from recommender.training.run import forget, train
+from recommender.training.trained import Trained
 
 HERE = Path(__file__).parent
 

@@ -15,9 +15,10 @@ from recommender.errors import ConfigError
 from recommender.model.padded import Padded
 from recommender.training.augmentation import changed, hidden, nearest
 from recommender.training.batches import Batch, plan
+from recommender.training.ground import Here
 from recommender.training.objective import Objective
 from recommender.training.pretraining import objective_of
-from recommender.training.run import _Here, train
+from recommender.training.run import train
 from recommender.training.self_supervision import SelfSupervision, _told_apart
 
 ITEMS = 12
@@ -113,7 +114,7 @@ def world():
 @pytest.fixture
 def start(world, settings):
     config = settings()
-    return _Here(world, world.folds[0], config).start(world.folds[0].validation_start)
+    return Here(world, world.folds[0], config).start(world.folds[0].validation_start)
 
 
 def batch_of(start) -> Batch:
@@ -190,8 +191,8 @@ def test_pretraining_comes_first_and_is_not_done_again(world, settings):
     wanted = {"masked": 1.0, "alignment": 1.0, "pretraining_epochs": 1}
     config = parse(tree | {"self_supervision": wanted}, "test")
     fold = world.folds[0]
-    bare = _Here(world, fold, settings(epochs=1, refit=False)).start(fold.validation_start)
-    ground = _Here(world, fold, config)
+    bare = Here(world, fold, settings(epochs=1, refit=False)).start(fold.validation_start)
+    ground = Here(world, fold, config)
     before = {name: value.clone() for name, value in bare.module.state_dict().items()}
     first = ground.start(fold.validation_start)
     assert first.objective.beside is None

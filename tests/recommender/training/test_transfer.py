@@ -14,8 +14,10 @@ from recommender.config import Config, parse
 from recommender.errors import ArtifactError, ConfigError, TrainingError
 from recommender.model.people import PeopleCodes
 from recommender.model.scorer import TransformerScorer
+from recommender.training.fresh_module import fresh_module
 from recommender.training.identity import fingerprint
-from recommender.training.run import examples_before, fresh_module, log_read, train
+from recommender.training.log_read import examples_before, log_read
+from recommender.training.run import train
 from recommender.training.validation import Validation
 
 

@@ -18,7 +18,8 @@ from recommender.config.tree import with_settings
 from recommender.errors import ConfigError, TrainingError
 from recommender.files import read_json
 from recommender.training import tuning as studies
-from recommender.training.tuning import Findings, Told, Tuning
+from recommender.training.study_findings import Findings, Told
+from recommender.training.tuning import Tuning
 
 HERE = Path(__file__).parent
 

@@ -19,7 +19,8 @@ from recommender.training.distributed.ground import LaneGround
 from recommender.training.distributed.lanes import LanePlan, own_lanes, user_ranges
 from recommender.training.distributed.ranks import joined
 from recommender.training.examples import Examples
-from recommender.training.run import Start, _Here, examples_of
+from recommender.training.ground import Here, Start
+from recommender.training.log_read import examples_of
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=30), st.integers(1, 8))
@@ -99,7 +100,7 @@ def test_facts_from_the_parts_are_those_of_the_whole_log(tmp_path, switch):
     tree["training"]["popularity_slices"] = 1 if switch == "one slice" else 8
     tree["model"]["demand"] = switch == "demand"
     config, fold = parse(tree, "test"), data.folds[-1]
-    start: Start = _Here(data, fold, config).start(fold.test_start)
+    start: Start = Here(data, fold, config).start(fold.test_start)
     data.write(tmp_path / "data")
     ranges = user_ranges(data.log.offsets, 3)
     parts = [Dataset.read(tmp_path / "data", users) for users in ranges]
@@ -123,7 +124,7 @@ def test_the_scale_of_values_is_that_of_every_lane(tmp_path, monkeypatch):
     tree = tiny_config(tmp_path, accumulate=3).model_dump(mode="json")
     tree["model"]["ranking"]["values"] = [{"name": "rating", "events": ["click"]}]
     config, cut = parse(tree, "test"), data.folds[-1].test_start
-    alone = _Here(data, data.folds[-1], config).start(cut).module.action.values
+    alone = Here(data, data.folds[-1], config).start(cut).module.action.values
     with joined("gloo", 30, f"file://{tmp_path}/meeting") as ranks:
         checkpoints = Checkpoints(tmp_path / "checkpoints", "f")
         ground = LaneGround(tmp_path / "data", -1, config, ranks, checkpoints)
