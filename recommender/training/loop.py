@@ -87,10 +87,11 @@ def fit(
     # Gradients that processes exchange are whole tables.
     module.sparse_rows(config.loss != "full" and isinstance(team, Alone))
     run = Run(module, optimizer_of(module, config), curve=list(phase.before))
-    fresh = {name: value.clone() for name, value in module.state_dict().items()}
-    resume(run, phase, checkpoints)
     objective = (objective or Objective(phase.examples, config)).to(device)
     losses = team.losses(module, objective)
+    # From here on the processes of a group hold the same to the bit: what they go back to, too.
+    fresh = {name: value.clone() for name, value in module.state_dict().items()}
+    resume(run, phase, checkpoints)
     machine = Machine(device, config.precision, config.threads, objective.softmax, team.size)
     if config.compile:
         for block in module.blocks:

@@ -5,8 +5,12 @@ import torch
 
 from recommender.errors import TrainingError
 from recommender.training import pretraining
+from recommender.training.ground import Here
+from recommender.training.loop import fit
 from recommender.training.objective import Objective
 from recommender.training.run import train
+from recommender.training.state import Phase
+from recommender.training.team import Alone
 
 
 class Faulty(Objective):
@@ -43,6 +47,38 @@ def test_before_the_first_checkpoint_it_starts_again(world, settings, monkeypatc
     monkeypatch.setattr(pretraining, "Objective", faulty(2))
     train(world, world.folds[-1], settings(epochs=1, refit=False, learning_rate=2.8e-3))
     assert "going on from step 0 with half the learning rate" in caplog.text
+
+
+class LaterProcess(Alone):
+    """One that takes the first process's weights over when the group is made, as DDP does."""
+
+    def losses(self, module, objective):
+        with torch.no_grad():
+            module.log_scale.add_(0.5)
+        self.seen = []
+
+        def lost(batch):
+            self.seen.append(module.log_scale.item())
+            return objective(module, batch)
+
+        return lost
+
+
+def test_a_process_of_a_group_goes_back_to_what_the_others_go_back_to(world, settings):
+    config, fold = settings(epochs=1, refit=False, learning_rate=2.6e-3), world.folds[-1]
+    ground, team = Here(world, fold, config), LaterProcess()
+    start = ground.start(fold.validation_start)
+    fit(
+        Phase("search", start.examples, None, 1, config.seed),
+        start.module,
+        world.catalogue,
+        config.training,
+        ground.checkpoints,
+        "test",
+        team=team,
+        objective=faulty(1)(start.examples, config.training),
+    )
+    assert team.seen[1] == team.seen[0] != team.seen[2]
 
 
 def test_it_gives_up_after_as_many_attempts_as_are_allowed(world, settings, monkeypatch):
