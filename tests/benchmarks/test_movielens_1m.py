@@ -10,47 +10,23 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
+from movielens_1m import CONFIG, in_order
 
-from recommender.config import load
 from recommender.evaluation.metrics import metric_names
-from recommender.evaluation.protocols import leave_one_out
 from recommender.evaluation.score import score
-from recommender.features.build import build_dataset, catalogue_order
-from recommender.features.text import TextVectors
-from recommender.privacy import Pseudonyms
-from recommender.quality.clean import clean
-from recommender.sources.read import read
 from recommender.training.leave_one_out import train_leave_one_out
-
-CONFIG = Path(__file__).parents[2] / "configs" / "movielens-1m-order.yaml"
 
 
 @pytest.mark.benchmark
 @pytest.mark.needs_data
 @pytest.mark.timeout(14_400)
 def test_movielens_1m_in_order(shared_data: Path, tmp_path: Path) -> None:
-    pairs = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    given = {
-        "source.events.location": str(shared_data / "ml-1m" / "interactions_in_order.parquet"),
-        "workspace": str(tmp_path),
-        **{key: yaml.safe_load(value) for key, _, value in pairs},
-    }
-    config = load(CONFIG, given)
-    tables, _ = read(config)
-    tables = clean(tables, config, datetime(2026, 1, 1, tzinfo=UTC)).tables
-    # Order alone: the words of a film are not read.
-    size = len(catalogue_order(tables.items))
-    nothing = np.zeros((size, 1), np.float32)
-    text = TextVectors(nothing, ("",) * size, ("",) * size, "none", 0, 0, size, 0.0)
-    dataset = build_dataset(tables, config, text, Pseudonyms(b"sixteen bytes ok"), "v")
-    cut = leave_one_out(dataset, config.actions, config.features.history_limit)
+    config, dataset, cut = in_order(shared_data, tmp_path, os.environ.get("OSTINATO_SET", ""))
     cpu, wall = time.process_time(), time.perf_counter()
     trained = train_leave_one_out(dataset, cut, config)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
