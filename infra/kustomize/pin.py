@@ -3,9 +3,10 @@
     python infra/kustomize/pin.py prod ostinato-stream=registry.example.com/stream@sha256:… …
     python infra/kustomize/pin.py --check prod
 
-Servers are pinned in `images/`, the steps of a run in `config.yaml` (`backend.images`). A tag is
-refused, and so is an image that the environment doesn't run or that is left out. `--check` fails
-while an image has no digest yet. Needs Python and PyYAML only.
+Servers are pinned in `images/`, the steps of a run in `config.yaml` (`backend.images`), and there
+the model server, too (`rollout.targets.*.image`), as a rollout makes a runtime of it for each
+version. A tag is refused, and so is an image that the environment doesn't run or that is left
+out. `--check` fails while an image has no digest yet. Needs Python and PyYAML only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _PINNED = re.compile(
 )
 _NONE = "sha256:" + 64 * "0"
 _STEP = re.compile(r"^(    )(ostinato-[a-z-]+): (\S+)$", re.MULTILINE)
+_SERVER = re.compile(r"^(      image: )(\S+)$", re.MULTILINE)
+_SERVER_NAME = "ostinato-serve"
 
 
 def unpinned(component: dict) -> list[str]:
@@ -69,6 +72,16 @@ def steps_of(config: str) -> dict[str, str]:
     return given
 
 
+def server_of(config: str) -> dict[str, str]:
+    """Return the model server's image in the text of a `config.yaml`, by name; empty: none."""
+    rollout = yaml.safe_load(config).get("rollout") or {}
+    target = (rollout.get("targets") or {}).get(rollout.get("target")) or {}
+    given = [str(target["image"])] if target.get("image") else []
+    if given != [match[2] for match in _SERVER.finditer(config)]:
+        raise ValueError("rollout.targets.*.image must be one line of its own: `      image: …`")
+    return dict.fromkeys([_SERVER_NAME], given[0]) if given else {}
+
+
 def main(arguments: list[str] | None = None, overlays: Path = OVERLAYS) -> int:
     """Pin or check; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -84,7 +97,7 @@ def main(arguments: list[str] | None = None, overlays: Path = OVERLAYS) -> int:
     component = yaml.safe_load(text)
     config_path = overlays / options.environment / "config.yaml"
     config = config_path.read_text(encoding="utf-8")
-    steps = steps_of(config)
+    steps = steps_of(config) | server_of(config)
     if options.check:
         left = unpinned(component)
         left += [name for name, image in steps.items() if not _is_pinned(name, image)]
@@ -107,8 +120,12 @@ def main(arguments: list[str] | None = None, overlays: Path = OVERLAYS) -> int:
         image = images[match[2]]
         return f"{match[1]}{match[2]}: {image['newName']}@{image['digest']}"
 
+    def server(match: re.Match[str]) -> str:
+        image = images[_SERVER_NAME]
+        return f"{match[1]}{image['newName']}@{image['digest']}"
+
     # As text: people own the rest of this file, comments and all.
-    _write(config_path, _STEP.sub(line, config))
+    _write(config_path, _SERVER.sub(server, _STEP.sub(line, config)))
     return 0
 
 

@@ -22,7 +22,7 @@ def code_version(config: Config, compiled: Path = COMPILED) -> str:
         compiled: the compiled pipeline.
 
     Raises:
-        ConfigError: as for `with_images`.
+        ConfigError: as for `uploaded`.
     """
     return hashlib.sha256(uploaded(compiled, config).encode()).hexdigest()[:12]
 

@@ -36,7 +36,7 @@ def ensure_version(backend: Backend, config: Config, package: Path = COMPILED) -
 
     Raises:
         BackendError: the backend refuses or can't be reached.
-        ConfigError: as for `with_images`.
+        ConfigError: as for `uploaded`.
     """
     named_as = pipeline_name(backend, package)
     with tempfile.TemporaryDirectory() as folder:

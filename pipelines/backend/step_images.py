@@ -9,7 +9,8 @@ from pathlib import Path
 from recommender.errors import ConfigError
 
 _IMAGE = re.compile(r"^(?P<before>\s+image: )(?P<name>ostinato-[a-z-]+):\S+$", re.MULTILINE)
-_PLACEHOLDER = "@sha256:" + 64 * "0"
+PLACEHOLDER = "@sha256:" + 64 * "0"
+"""How the digest ends that an overlay has before its first release."""
 
 
 def with_images(package: Path, images: Mapping[str, str]) -> str:
@@ -33,7 +34,7 @@ def with_images(package: Path, images: Mapping[str, str]) -> str:
             f"backend.images lacks {', '.join(missing)}, which {package.stem} runs",
             "give every image of the pipeline, or none",
         )
-    unpinned = sorted(name for name in used if images[name].endswith(_PLACEHOLDER))
+    unpinned = sorted(name for name in used if images[name].endswith(PLACEHOLDER))
     if unpinned:
         raise ConfigError(
             f"backend.images has no digest yet for {', '.join(unpinned)}",

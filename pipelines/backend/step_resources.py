@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.backend.servable import require_servable
 from pipelines.backend.step_images import with_images
 from pipelines.cluster_parameters import GPUS, STEP_LABEL
 from recommender.config import Config
@@ -20,8 +21,9 @@ def uploaded(package: Path, config: Config) -> str:
         config: the whole configuration: `backend.images`, `backend.train`.
 
     Raises:
-        ConfigError: as for `with_images`.
+        ConfigError: as for `with_images` and `require_servable`.
     """
+    require_servable(package.read_text(encoding="utf-8"), config)
     text = with_images(package, config.backend.images)
     asked = config.backend.train
     # A refresh and a study train in their own pods, whatever the launcher.

@@ -65,6 +65,7 @@ def submit(
 
     Raises:
         BackendError: the backend refuses or can't be reached.
+        ConfigError: as for `uploaded`.
         SourceError: nothing lies where the configuration says that the raw data are.
     """
     name = f"{config.name}-{idempotency_key(config, data, package)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -155,7 +156,9 @@ def test_the_configuration_is_one_that_our_code_reads(environment):
         "OSTINATO_REDIS": "redis:6379,db=0,password=x",
         "OSTINATO_REGISTRY": "postgresql+psycopg://user:password@host:5432/base",
     }
-    profile = read_profile({**settings, **secrets})
+    # The placeholder is no name of a bucket: a server that got it says so when it starts.
+    filled = {key: value.replace("ACCOUNT", "0" * 12) for key, value in settings.items()}
+    profile = read_profile({**filled, **secrets})
     assert not profile.embedded
     (claim,) = of_kind(environment, "PersistentVolumeClaim")
     assert claim["metadata"]["name"] == f"{config.name}-workspace"
@@ -165,6 +168,61 @@ def test_the_configuration_is_one_that_our_code_reads(environment):
     assert env["OSTINATO_OFFLINE"] == settings["OSTINATO_OFFLINE"]
     assert config.rollout.targets.kserve.namespace == "ostinato"
     assert config.serving.log.location.startswith("s3://"), "a pod's workspace is read-only"
+    assert config.registry.location.startswith("s3://"), "model servers fetch versions from there"
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_a_release_that_is_pinned_can_be_submitted_and_ends_in_a_version_that_is_served(
+    environment, tmp_path, monkeypatch
+):
+    sys.path.append(str(KUSTOMIZE))
+    import pin
+
+    from pipelines.backend.step_resources import uploaded
+    from pipelines.compile import COMPILED
+    from pipelines.steps import NEEDS
+    from recommender.config import load
+    from recommender.errors import ConfigError
+    from recommender.registry import Registry
+    from serving.inference_service import manifests
+
+    shutil.copytree(KUSTOMIZE / "overlays" / environment, tmp_path / environment)
+    path = tmp_path / environment / "config.yaml"
+    with pytest.raises(ConfigError, match="no digest yet"):
+        uploaded(COMPILED, load(path))
+    names = ("feature-server", "stream", "triggers", *NEEDS, "serve")
+    digest = "sha256:" + "ab" * 32
+    given = [f"ostinato-{n}=registry.example.com/{n}@{digest}" for n in names]
+    assert pin.main([environment, *given], tmp_path) == 0
+    config = load(path, {"workspace": str(tmp_path / "workspace")})
+    assert f"image: registry.example.com/deploy@{digest}" in uploaded(COMPILED, config)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    place = Registry.configured(config).uri("m-1")
+    assert place == f"s3://ostinato-{environment}-registry-ACCOUNT/shop/models/m-1"
+    settings = config.rollout.targets.gitops
+    runtime, service = manifests(config, "m-1", place, "shop", settings.image)
+    assert runtime["spec"]["containers"][0]["image"] == f"registry.example.com/serve@{digest}"
+    assert service["spec"]["predictor"]["model"]["storageUri"] == place
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_every_bucket_that_is_named_is_made_by_terraform_with_the_accounts_number(environment):
+    """Names of buckets are the whole world's: without the number somebody else may have one."""
+    module = ROOT / "infra" / "terraform" / "modules" / "storage" / "main.tf"
+    code = module.read_text()
+    (pattern,) = re.findall(r"^  bucket\s+= (\"\$\{var\.name\}-.*)$", code, re.MULTILINE)
+    assert pattern == '"${var.name}-${each.key}-${data.aws_caller_identity.current.account_id}"'
+    kinds = re.findall(r"^    (\w+)\s+= \{ old_versions", code, re.MULTILINE)
+    made = {f"ostinato-{environment}-{kind}-ACCOUNT" for kind in kinds}
+    folder = KUSTOMIZE / "overlays" / environment
+    named = {
+        name
+        for path in folder.rglob("*")
+        if path.is_file()
+        for name in re.findall(r"s3://([^/\s]+)/", path.read_text())
+    }
+    assert named <= made
+    assert {name.split("-")[2] for name in named} == {"data", "features", "registry", "logs"}
 
 
 @pytest.mark.parametrize("environment", OVERLAYS)
@@ -187,8 +245,6 @@ def test_the_bot_can_roll_out_in_the_overlays_layout(environment):
 
 
 def test_the_bots_rollout_renders_in_the_namespace_with_a_canary(tmp_path):
-    import shutil
-
     from serving.rollout.gitops.layout import Model, Shares
     from serving.rollout.gitops.layout import render as files_of
     from serving.rollout.gitops.people import people
@@ -380,8 +436,6 @@ def put(sent, dest, value):
 
 def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
     sys.path.append(str(KUSTOMIZE))
-    import shutil
-
     import pin
 
     from pipelines.steps import NEEDS
@@ -389,14 +443,15 @@ def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
     shutil.copytree(KUSTOMIZE / "overlays" / "prod", tmp_path / "prod")
     before = (tmp_path / "prod" / "config.yaml").read_text()
     digest = "sha256:" + "ab" * 32
-    names = ("feature-server", "stream", "triggers", *NEEDS)
+    names = ("feature-server", "stream", "triggers", *NEEDS, "serve")
     good = [f"ostinato-{n}=registry.example.com/{n}@{digest}" for n in names]
     assert pin.main(["--check", "prod"], tmp_path) == 1
     for bad in (
         good[:1],
         [*good, good[0]],
         [*good[:2], "ostinato-triggers=registry.example.com/triggers:1.0", *good[3:]],
-        [*good[:-1], "ostinato-outcome=registry.example.com/outcome:1.0"],
+        [*good[:-1], "ostinato-serve=registry.example.com/serve:1.0"],
+        good[:-1],
         [*good, f"redis=redis@{digest}"],
     ):
         assert pin.main(["prod", *bad], tmp_path) == 2
@@ -408,7 +463,22 @@ def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
     assert pin.main(["nowhere"], tmp_path) == 2
     after = (tmp_path / "prod" / "config.yaml").read_text()
     assert f"    ostinato-train: registry.example.com/train@{digest}\n" in after
-    assert after.partition("backend:")[0] == before.partition("backend:")[0]
+    # The bot makes a version's ServingRuntime of this, and nothing else is changed above the steps.
+    zeros = "ostinato-serve@sha256:" + 64 * "0"
+    served = f"registry.example.com/serve@{digest}"
+    assert before.count(zeros) == 1
+    above = before.replace(zeros, served).partition("backend:")[0]
+    assert after.partition("backend:")[0] == above
+    from recommender.config import load
+
+    assert load(tmp_path / "prod" / "config.yaml").rollout.targets.gitops.image == served
+    for lost in (after.replace(served, zeros), after.replace(served, "serve:1.0")):
+        (tmp_path / "prod" / "config.yaml").write_text(lost)
+        assert pin.main(["--check", "prod"], tmp_path) == 1
+    # Written twice over, a release is the release.
+    (tmp_path / "prod" / "config.yaml").write_text(after)
+    assert pin.main(["prod", *good], tmp_path) == 0
+    assert (tmp_path / "prod" / "config.yaml").read_text() == after
     one_lost = after.replace(
         "ostinato-train: registry.example.com/train@", "ostinato-train: train:"
     )
