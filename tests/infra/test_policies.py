@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import yaml
+from platform_pods import AUTHORISED, KFP, KUBEFLOW, lets_out
 from rendered import KUSTOMIZE, OVERLAYS, ROOT, name_of, number, of_kind, overlay, pods, selects
 
 from pipelines.cluster_parameters import STEP_LABEL
 from pipelines.steps import NEEDS
+from recommender.config import load
 from recommender.config.tuning import TuningConfig
 
 pytestmark = pytest.mark.may_skip
@@ -110,23 +113,26 @@ def test_a_pod_can_be_probed_drained_and_stopped(environment):
 
 
 @everywhere
-def test_tokens_of_the_api_are_mounted_for_steps_only(environment):
+def test_tokens_of_the_api_are_mounted_for_steps_and_sensors_only(environment):
     for name, _, spec in pods(environment):
         assert spec["automountServiceAccountToken"] is False, name
     accounts = {each["metadata"]["name"]: each for each in of_kind(environment, "ServiceAccount")}
     for name, account in accounts.items():
-        # A step's executor tells the API how it ended.
-        assert account.get("automountServiceAccountToken", True) is (name in NEEDS), name
+        # A step's executor tells the API how it ended; a sensor ends when it finds no token, though
+        # it asks the API for nothing (argo-events: pkg/sensors/cmd/start.go, GetClientConfig).
+        mounted = name in NEEDS or name == "sensors"
+        assert account.get("automountServiceAccountToken", True) is mounted, name
     assert set(NEEDS) <= set(accounts)
-    used = {spec.get("serviceAccountName") for _, _, spec in pods(environment)} - {None}
-    used |= {
-        each["spec"]["template"]["serviceAccountName"]
-        for each in of_kind(environment, "EventSource", "Sensor")
+    events = {
+        kind: {each["spec"]["template"]["serviceAccountName"] for each in of_kind(environment, kind)}
+        for kind in ("EventSource", "Sensor")
     }
+    assert events == {"EventSource": {"events"}, "Sensor": {"sensors"}}
+    used = {spec.get("serviceAccountName") for _, _, spec in pods(environment)} - {None}
     assert used <= set(accounts)
 
 
-def test_the_rights_of_a_rollout_are_those_that_its_page_lists_and_only_deploy_has_them():
+def test_the_rights_of_a_rollout_are_those_that_its_page_lists_and_only_who_rolls_out_has_them():
     page = (ROOT / "docs" / "rollout-kserve.md").read_text()
     (block,) = [b for b in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "kind: Role\n" in b]
     told = [each["rules"] for each in yaml.safe_load_all(block)]
@@ -137,15 +143,62 @@ def test_the_rights_of_a_rollout_are_those_that_its_page_lists_and_only_deploy_h
         return sorted(json.dumps(each, sort_keys=True) for each in rules)
 
     assert plain(found) == plain(told)
-    holders: dict[str, set[str]] = {}
+    holders: dict[tuple[str, str], set[str]] = {}
     for binding in of_kind("prod", "RoleBinding", "ClusterRoleBinding"):
         for subject in binding["subjects"]:
             assert subject["kind"] == "ServiceAccount"
-            holders.setdefault(binding["roleRef"]["name"], set()).add(subject["name"])
-    assert holders["ostinato-rollout"] == {"deploy"}
-    assert holders["step"] == set(NEEDS)
-    assert holders["submit-runs"] == {"triggers"}
-    assert set(holders) == {"ostinato-rollout", "step", "submit-runs"}
+            assert subject["namespace"] == "ostinato"
+            where = (binding["roleRef"]["name"], binding["metadata"].get("namespace", ""))
+            holders.setdefault(where, set()).add(subject["name"])
+    # The account of all pods of a run (KFP knows one), and the step's own (accounts-per-step).
+    runs = load(KUSTOMIZE / "overlays" / "prod" / "config.yaml").backend.service_account
+    assert holders == {
+        ("ostinato-rollout", "ostinato"): {"deploy", runs},
+        ("ostinato-rollout", "kserve"): {"deploy", runs},
+        ("ostinato-rollout", ""): {"deploy", runs},
+        ("step", "ostinato"): {*NEEDS, runs},
+        ("submit-runs", "ostinato"): {"triggers"},
+    }
+
+
+def test_who_submits_may_make_each_call_that_submitting_and_following_makes():
+    """KFP with many users asks Kubernetes for a verb per call; two who submit at once end one run."""
+    sys.path.append(str(ROOT / "tests" / "pipelines" / "backend"))
+    from kfp_server import KfpServer
+
+    from pipelines.backend.connection import connect
+    from pipelines.backend.follow import look
+    from pipelines.backend.submit import submit
+
+    (role,) = [e for e in of_kind("prod", "Role") if e["metadata"]["name"] == "submit-runs"]
+    allowed = {
+        (verb, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
+    with KfpServer() as server:
+        config = load(ROOT / "configs" / "synthetic.yaml", {"backend.host": server.url})
+        first = submit(connect(config), config)
+        look(connect(config), first.run_id)
+        # Two ask at once: the other's run shows when ours is made already.
+        server.runs[first.run_id]["state"] = "FAILED"
+        backend = connect(config)
+        make = backend.client.run_pipeline
+
+        def meanwhile(*words, **named):
+            made = make(*words, **named)
+            server.runs[first.run_id]["state"] = "RUNNING"
+            return made
+
+        backend.client.run_pipeline = meanwhile
+        assert submit(backend, config).run_id == first.run_id
+        calls = {re.sub(r"/(run|pipeline)-\d+", "/{id}", call) for call in server.calls}
+    asked = {AUTHORISED[call] for call in calls if call != "GET /healthz"}
+    assert ("terminate", "runs") in asked
+    assert asked <= allowed
+    # What is given beyond that changes nothing.
+    assert {verb for verb, _ in allowed - asked} <= {"get", "list"}
 
 
 @everywhere
@@ -229,6 +282,59 @@ def test_both_ends_of_each_connection_inside_agree(environment):
                                 assert lets_in(environment, theirs, labels, port["port"]), (
                                     f"{name} to {other}:{port['port']}"
                                 )
+
+
+@everywhere
+def test_every_pod_of_a_run_reaches_what_kubeflow_pipelines_speaks_with_and_no_more_there(environment):
+    for step, labels in STEP_PODS.items():
+        for name, (theirs, ports) in KFP.items():
+            reached = set()
+            for policy in policies_of(environment, labels, "Egress"):
+                for rule in policy["spec"].get("egress") or []:
+                    reached |= lets_out(rule, KUBEFLOW, theirs)
+            assert reached >= set(ports), f"{step} can't reach {name}"
+            # A Service's own port, where it differs: some CNIs look before it is translated.
+            assert reached <= {*ports, 9000}, f"{step} to {name}"
+    for labels in ({"app": "mysql"}, {"app": "workflow-controller"}, {}):
+        for policy in policies_of(environment, STEP_PODS["train"], "Egress"):
+            for rule in policy["spec"].get("egress") or []:
+                assert not lets_out(rule, KUBEFLOW, labels)
+
+
+@everywhere
+def test_triggers_reach_the_pipelines_api_alone(environment):
+    ((labels),) = [labels for name, labels, _ in pods(environment) if name == "Deployment/triggers"]
+    reached = {}
+    for name, (theirs, _) in KFP.items():
+        for policy in policies_of(environment, labels, "Egress"):
+            for rule in policy["spec"].get("egress") or []:
+                reached.setdefault(name, set()).update(lets_out(rule, KUBEFLOW, theirs))
+    assert reached == {"API": {8888}, "metadata": set(), "artifacts": set()}
+
+
+@everywhere
+def test_private_addresses_are_named_as_narrowly_as_they_are_known(environment):
+    """The Kubernetes API is no pod: who needs it names its Service and where it runs, and no more."""
+    import ipaddress
+
+    api = set()
+    for policy in of_kind(environment, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress") or []:
+            for peer in rule["to"]:
+                block = peer.get("ipBlock", {})
+                network = ipaddress.ip_network(block.get("cidr", "0.0.0.0/0"))
+                if not network.is_private:
+                    continue
+                assert network.prefixlen >= 16, name_of(policy)
+                if {443, 6443} & {port["port"] for port in rule["ports"]}:
+                    api.add((network, tuple(port["port"] for port in rule["ports"])))
+                    # Executors tell how a step ended; nobody else speaks to it.
+                    assert policy["metadata"]["name"] == "steps-to-api"
+                    chosen = policy["spec"]["podSelector"]["matchLabels"]
+                    assert chosen == {"pipelines.kubeflow.org/v2_component": "true"}
+    services = [network for network, _ in api if network.prefixlen == 32]
+    assert len(services) == 1, "the Service `kubernetes` has one address"
+    assert len(api) == 2
 
 
 def lets_in(environment, labels, sender, port):
@@ -361,8 +467,6 @@ def secrets_of(value):
 def test_every_variable_that_the_configuration_names_is_in_the_pods_of_the_step_that_reads_it(
     environment,
 ):
-    from recommender.config import load
-
     config = load(KUSTOMIZE / "overlays" / environment / "config.yaml")
     read = {("train", config.tuning.storage_variable)}
     if config.rollout.target == "gitops":
