@@ -10,9 +10,9 @@ from typing import Any
 
 KUBEFLOW = {"kubernetes.io/metadata.name": "kubeflow"}
 
-# kubeflow/pipelines: manifests/kustomize/base/pipeline/ml-pipeline-apiserver-{deployment,service}.yaml,
-# base/metadata/base/metadata-grpc-deployment.yaml (it has no label `app`; Kubeflow's own
-# common/networkpolicies/base/metadata-grpc-server.yaml selects the same), and
+# kubeflow/pipelines, in manifests/kustomize: base/pipeline/ml-pipeline-apiserver-deployment.yaml,
+# base/metadata/base/metadata-grpc-deployment.yaml (it has no label `app`; kubeflow/manifests'
+# own common/networkpolicies/base/metadata-grpc-server.yaml selects the same), and
 # third-party/seaweedfs/base/seaweedfs/seaweedfs-{deployment,service}.yaml.
 KFP: dict[str, tuple[dict[str, str], tuple[int, ...]]] = {
     "API": ({"app": "ml-pipeline"}, (8888, 8887)),
@@ -21,18 +21,18 @@ KFP: dict[str, tuple[dict[str, str], tuple[int, ...]]] = {
 }
 """Labels and ports of what drivers and launchers of Kubeflow Pipelines speak with."""
 
-# kubeflow/pipelines: third-party/argo/upstream/manifests/base/workflow-controller/
-# workflow-controller-deployment.yaml; `secure` is the default since Argo Workflows 3.6 (docs/metrics.md
-# of argoproj/argo-workflows), with a certificate that it signs itself.
-WORKFLOW_CONTROLLER = {"app": "workflow-controller"}
-WORKFLOW_CONTROLLER_PORT = {"name": "metrics", "containerPort": 9090, "scheme": "https"}
+# There, third-party/argo/upstream/manifests/base/workflow-controller/
+# workflow-controller-deployment.yaml. TLS by a certificate that it signs itself is the default from
+# Argo Workflows 3.6 on (argoproj/argo-workflows, docs/metrics.md).
+WORKFLOW_CONTROLLER = ({"app": "workflow-controller"}, "metrics", "https")
+"""Labels of Argo's controller, the port of its metrics, and how that speaks."""
 
-# argoproj/argo-events: pkg/eventsources, pkg/reconciler/eventsource/resource.go: the Service of an
-# EventSource with `service` is `<name>-eventsource-svc`.
+# argoproj/argo-events, pkg/reconciler/eventsource/resource.go.
 EVENT_SOURCE_SERVICE = "{name}-eventsource-svc"
+"""The Service that an EventSource with `service` gets."""
 
-# KFP's API server asks Kubernetes for these (kubeflow/pipelines: backend/src/apiserver/server/*_server.go,
-# backend/src/apiserver/common/const.go): a verb and a resource of pipelines.kubeflow.org per call.
+# kubeflow/pipelines, backend/src/apiserver/server/*_server.go and common/const.go: KFP's API server
+# asks Kubernetes for a verb and a resource of pipelines.kubeflow.org per call.
 AUTHORISED: dict[str, tuple[str, str]] = {
     "GET /experiments": ("list", "experiments"),
     "POST /experiments": ("create", "experiments"),
@@ -52,8 +52,10 @@ def lets_out(rule: dict[str, Any], namespace: dict[str, str], labels: dict[str, 
     """Return the ports of an egress rule by which a pod of another namespace is reached."""
     from rendered import selects
 
-    for peer in rule["to"]:
-        if "namespaceSelector" in peer and selects(peer["namespaceSelector"], namespace):
-            if selects(peer.get("podSelector", {}), labels):
-                return {port["port"] for port in rule["ports"]}
-    return set()
+    reached = any(
+        selects(peer["namespaceSelector"], namespace)
+        and selects(peer.get("podSelector", {}), labels)
+        for peer in rule["to"]
+        if "namespaceSelector" in peer
+    )
+    return {port["port"] for port in rule["ports"]} if reached else set()

@@ -59,6 +59,11 @@ resource "aws_eks_cluster" "this" {
     public_access_cidrs     = length(var.api_access_cidrs) > 0 ? var.api_access_cidrs : null
   }
 
+  # NetworkPolicies name the first of these, the API's (infra/kustomize, components/stores-in-vpc).
+  kubernetes_network_config {
+    service_ipv4_cidr = "172.20.0.0/16"
+  }
+
   depends_on = [
     aws_iam_role_policy_attachment.control_plane,
     aws_cloudwatch_log_group.this,
