@@ -57,8 +57,13 @@ class RMSNorm(nn.RMSNorm):
         super().__init__(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` with rows of mean square 1, times the learned weight, (..., D)."""
+        """Return `x` with rows of mean square 1, times the learned weight, (..., D).
+
+        Computed in float32 at least: the epsilon that keeps rows of nought finite is that of the
+        type, and bfloat16's would swallow rows that are merely small.
+        """
         normed: Tensor
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         if x.is_cuda or not (self.training and torch.is_grad_enabled()):
             normed = super().forward(x)
             return normed

@@ -120,6 +120,8 @@ class Examples:
                 "check actions.history and the shares in split",
             )
         known_I = np.bincount(history.items, minlength=items) > 0
+        # How popular an item was can't depend on what its buyers did later: all windows count.
+        successes = history.of_types(actions.successes, actions)
         longer_U = np.zeros(len(past.users), bool)
         if latest_window:
             longer_U = np.diff(history.offsets) > limit
@@ -143,7 +145,6 @@ class Examples:
                 f"successes are {', '.join(actions.successes)}; check actions.success, or give "
                 "the other types weight by training.other_weight",
             )
-        successes = history.of_types(actions.successes, actions)
         moments = slice_starts(history.times, slices)
         popularity = log_popularity(successes, np.append(moments, cut), items, MEMORIES)
         if demand is not None:

@@ -185,11 +185,19 @@ class Objective:
             targets = replace(targets, item=torch.searchsorted(drawn.columns_S, targets.item))
             items_SD = items_RD[torch.searchsorted(drawn.read_R, rows_S)]
         base_XS = module.popularity(popularity_XSF, rows_S)
-        if self.config.loss == "gbce":
-            logits_KS = torch.addmm(base_XS[batch.slice], query_KD, items_SD.T).float()
-            logits_KS = _adjusted(logits_KS, adjustments)
-            known = len(self.known_N)
-            total = generalised_bce(logits_KS, targets, known, self.config.calibration)
+        if self.config.loss == "gbce" and rarity_S is not None:
+            total = generalised_bce(
+                query_KD,
+                items_SD,
+                base_XS,
+                batch.slice,
+                adjustments,
+                targets,
+                -rarity_S,
+                len(self.known_N),
+                self.config.calibration,
+                _LOGITS_AT_ONCE,
+            )
         else:
             if rarity_S is not None:
                 # What is seldom in the set stands for others like it; a target was sure to be.
@@ -244,8 +252,3 @@ def _joined(one: Adjustments, other: Adjustments, items: int) -> Adjustments:
     values = torch.cat([one.value, other.value])
     summed = values.new_zeros(len(distinct)).index_add(0, place, values)
     return Adjustments(distinct // items, distinct % items, summed)
-
-
-def _adjusted(logits_KS: Tensor, adjustments: Adjustments) -> Tensor:
-    cells = (adjustments.context, adjustments.item)
-    return logits_KS.index_put(cells, adjustments.value.to(logits_KS.dtype), accumulate=True)

@@ -39,8 +39,12 @@ class SelfSupervision:
             return total
         histories = _rows(batch.histories, long)
         lengths_B = lengths_B[long]
-        rows_N, places = torch.unique(histories.items, return_inverse=True)
-        histories = replace(histories, items=places)
+        # Padding names row 0, which is an item of the batch only where somebody had it.
+        real_BT = histories.actions > 0
+        rows_N, places = torch.unique(histories.items[real_BT], return_inverse=True)
+        histories = replace(
+            histories, items=torch.zeros_like(histories.items).masked_scatter(real_BT, places)
+        )
         if config.alignment:
             total = total + config.alignment * self.alignment(module, rows_N)
         if not config.masked and not config.contrastive:

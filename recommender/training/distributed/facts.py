@@ -58,10 +58,10 @@ class Facts:
             known_I |= np.bincount(history.items, minlength=items) > 0
             if config.model.demand:
                 everything.append((history.items, history.times, history.actions))
+            successes = history.of_types(actions.successes, actions)
             if training.windows == "latest":
                 past = latest_windows(past, history, limit)
                 history = past.of_types(actions.histories, actions)
-            successes = history.of_types(actions.successes, actions)
             moments_of.append(history.times)
             times_of.append(successes.times)
             items_of.append(successes.items)

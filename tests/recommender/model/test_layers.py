@@ -35,6 +35,13 @@ def test_the_norm_and_its_gradients_are_those_of_torch(seed, rows, width):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_small_rows_are_normed_in_bfloat16_as_in_float32(training):
+    norm = RMSNorm(64).train(training)
+    x = 0.01 * torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(norm(x.bfloat16()), norm(x), rtol=0.02, atol=0.02)
+
+
 def test_a_feed_forward_part_says_in_training_what_it_says_after_it():
     torch.manual_seed(0)
     part, x = FeedForward(8, 0.0), torch.randn(3, 5, 8)

@@ -76,6 +76,20 @@ def test_nothing_at_or_after_the_cut_is_read():
     np.testing.assert_array_equal(before.known, after.known)
 
 
+def test_the_latest_window_learns_less_and_counts_popularity_as_ever():
+    """Whether a purchase counts can't depend on how much its buyer bought later."""
+    rows = [("u", item, "buy", t) for t, item in enumerate("aabbbcccc", start=1)]
+    log = log_of([*rows, ("v", "a", "buy", 2)], GROCERIES, "abc")
+    whole = Examples.build(log, 100, 3, GROCERIES, 3, 0.0, slices=1)
+    latest = Examples.build(log, 100, 3, GROCERIES, 3, 0.0, slices=1, latest_window=True)
+    assert len(latest.item) < len(whole.item)
+    np.testing.assert_array_equal(latest.latest, whole.latest)
+    parts = Examples.build(log, 100, 3, GROCERIES, 3, 0.0, slices=4, latest_window=True)
+    until = Examples.build(log.before(8), 8, 3, GROCERIES, 3, 0.0, slices=1)
+    last = parts.popularity[parts.slice[parts.now == 8][0]]
+    np.testing.assert_array_equal(last, until.latest)
+
+
 def test_where_seen_items_are_excluded_only_the_first_time_is_a_target():
     log = log_of(
         [

@@ -10,7 +10,7 @@ from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch, plan, with_empty
 from recommender.training.examples import Examples
 from recommender.training.generalised_bce import generalised_bce
-from recommender.training.losses import Targets
+from recommender.training.losses import Adjustments, Targets
 from recommender.training.negatives import Negatives
 from recommender.training.objective import Objective
 
@@ -43,16 +43,89 @@ def test_weighed_by_its_rarity_a_set_adds_up_to_the_catalogue():
     assert torch.stack(sums).mean().item() == pytest.approx(logits.exp().sum().item(), rel=0.03)
 
 
+NOBODY = Adjustments(
+    torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+)
+
+
+def binary(logits_CS, targets, inside_S, catalogue, calibration, **further):
+    """The binary loss of logits that come of the rows that contexts share alone."""
+    contexts, size = logits_CS.shape
+    nothing, rows = torch.zeros(contexts, 1), torch.arange(contexts)
+    return generalised_bce(
+        nothing,
+        torch.zeros(size, 1),
+        logits_CS,
+        rows,
+        further.pop("adjustments", NOBODY),
+        targets,
+        inside_S,
+        catalogue,
+        calibration,
+        **further,
+    )
+
+
 def test_the_binary_loss_by_hand_and_without_calibration_is_plain():
     logits = torch.tensor([[1.0, -2.0, 0.5]])
     targets = Targets(torch.tensor([0]), torch.tensor([0]), torch.tensor([2.0]))
-    sigmoid = logits.sigmoid()[0]
+    sigmoid, alpha = logits.sigmoid()[0], 2 / 100
     negative = -math.log(1 - sigmoid[1]) - math.log(1 - sigmoid[2])
-    plain = generalised_bce(logits, targets, 101, 0.0)
+    evenly = torch.full((3,), alpha).log()
+    plain = binary(logits, targets, evenly, 101, 0.0)
     assert plain.item() == pytest.approx(2 * (-math.log(sigmoid[0]) + negative), rel=1e-5)
-    whole = generalised_bce(logits, targets, 101, 1.0)
-    alpha = 2 / 100
+    whole = binary(logits, targets, evenly, 101, 1.0)
     assert whole.item() == pytest.approx(2 * (-alpha * math.log(sigmoid[0]) + negative), rel=1e-5)
+    # An item that is in the set ten times as often as an even draw counts a tenth.
+    often = torch.tensor([alpha, 10 * alpha, alpha]).log()
+    rarer = binary(logits, targets, often, 101, 0.0)
+    negative += 0.9 * math.log(1 - sigmoid[1])
+    assert rarer.item() == pytest.approx(2 * (-math.log(sigmoid[0]) + negative), rel=1e-5)
+
+
+def test_the_binary_loss_is_least_where_the_logits_tell_the_true_probabilities():
+    """Popular items are in the set more often than others, and are told neither more nor less."""
+    torch.manual_seed(3)
+    share = 1 / torch.arange(1, 41).double()
+    share /= share.sum()
+    negatives = Negatives((share * 1e6).long(), 12, 0.5)
+    truth = torch.logit(share).float().requires_grad_()
+    rounds, batch, slope, force = 800, 16, torch.zeros(40), torch.zeros(40)
+    for _ in range(rounds):
+        wanted = torch.multinomial(share, batch, replacement=True)
+        columns, inside = negatives.draw(wanted)
+        targets = Targets(
+            torch.arange(batch), torch.searchsorted(columns, wanted), torch.ones(batch)
+        )
+        logits = truth[columns].expand(batch, -1)
+        loss = binary(logits, targets, inside, 40, 1.0)
+        (gradient,) = torch.autograd.grad(loss / batch, truth)
+        alpha = (len(columns) - 1) / 39
+        slope += gradient / alpha
+        force += torch.bincount(wanted, minlength=40) / batch * (1 - share.float())
+    # The pull of the targets alone, per round, against what is left when the negatives push back.
+    assert (slope.abs() / rounds < 0.15 * force / rounds + 0.003).all()
+
+
+def test_a_chunk_after_the_other_gives_the_binary_loss_and_gradients_of_all_at_once():
+    torch.manual_seed(4)
+    query, items = torch.randn(7, 5, requires_grad=True), torch.randn(9, 5, requires_grad=True)
+    base, value = torch.randn(2, 9, requires_grad=True), torch.tensor([-math.inf, 0.5, -0.25])
+    value.requires_grad_()
+    adjustments = Adjustments(torch.tensor([0, 3, 6]), torch.tensor([1, 2, 8]), value)
+    targets = Targets(
+        torch.tensor([0, 0, 2, 3, 6]), torch.tensor([0, 4, 1, 2, 3]), torch.rand(5) + 0.5
+    )
+    rows, inside = torch.tensor([0, 1, 1, 0, 1, 0, 0]), torch.rand(9).log()
+    found = []
+    for budget in (9, 20, 10_000):
+        loss = generalised_bce(
+            query, items, base, rows, adjustments, targets, inside, 30, 0.75, budget
+        )
+        found.append([loss, *torch.autograd.grad(loss, (query, items, base, value))])
+    for part in found[:-1]:
+        for one, other in zip(part, found[-1], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Losses without outcomes: what is changed, what is hidden, and that something is learned of it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,3 +223,18 @@ def test_settings_that_say_nothing_are_refused(settings, wrong, told):
     with pytest.raises(ConfigError, match=told):
         parse(tree | {"self_supervision": wrong}, "test")
     assert ACTIONS.types
+
+
+def test_padding_stands_for_no_item():
+    padded, _ = histories([3, 1])
+    padded = replace(padded, items=torch.tensor([[3, 4, 5], [4, 0, 0]]))
+    module, batch = SimpleNamespace(log_scale=torch.zeros(())), SimpleNamespace(histories=padded)
+
+    class Seen(SelfSupervision):
+        def alignment(self, module, rows_N):
+            self.rows = rows_N.tolist()
+            return torch.zeros(())
+
+    losses = Seen(SelfSupervisionConfig(alignment=1.0))
+    losses(module, batch)
+    assert losses.rows == [3, 4, 5]
