@@ -12,12 +12,16 @@ import botocore.client
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from components.ingest.step import since_the_source
 from components.train.trainjob import launch
 from components.train.trainjob.manifest import remote_of
+from feature_repo.offline import write_snapshot
+from feature_repo.profile import read_profile
 from feature_repo.stream.event import StreamEvent
 from feature_repo.stream.opening import landing_of
+from pipelines.cluster_parameters import STEP_LABEL
 from recommender.config import parse
 from recommender.served import FEEDBACK, SERVED
 from recommender.served_store import ServedStore
@@ -136,6 +140,38 @@ def test_train_may_delete_below_its_own_prefix_only(asked, tmp_path):
     assert any(each[0] == "s3:DeleteObject" for each in asked.found)
     assert refused("train", asked) == []
     assert not allowed("train", "s3:DeleteObject", "artifacts", "reports/run.json")
+
+
+@pytest.mark.parametrize("step", ["materialize", "deploy"])
+def test_who_publishes_may_read_what_landed_and_write_snapshots(asked, tmp_path, step):
+    """`deploy` publishes the live lane, before it starts a candidate and after a promotion."""
+    config = configured(asked, tmp_path)
+    landing_of(config).land([StreamEvent("e", "u", "i", "click", 1)], 1)
+    asked.found.clear()
+    assert landing_of(config).read() is not None
+    location = read_profile().offline_location(config.paths.features, "shop")
+    write_snapshot(location, "item_text", pa.table({"item_id": ["a"]}))
+    assert ("features", "s3:PutObject") in {(each[1], each[0]) for each in asked.found}
+    assert refused(step, asked) == []
+
+
+def test_every_step_may_fetch_its_inputs_and_store_its_outputs():
+    """Where `backend.pipeline_root` is the bucket `artifacts`: KFP's launcher does both."""
+    folder = IDENTITY.parents[4] / "pipelines" / "compiled"
+    told = set()
+    for path in folder.glob("*.yaml"):
+        spec, platform = yaml.load_all(path.read_text(), yaml.CSafeLoader)
+        pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        for component in spec["components"].values():
+            if "executorLabel" not in component:
+                continue
+            step = pods[component["executorLabel"]]["podMetadata"]["labels"][STEP_LABEL]
+            reads = "artifacts" in component.get("inputDefinitions", {})
+            writes = "artifacts" in component.get("outputDefinitions", {})
+            told |= {(step, "s3:GetObject")} if reads else set()
+            told |= {(step, "s3:PutObject")} if writes else set()
+    assert ("deploy", "s3:PutObject") in told
+    assert {each for each in told if not allowed(*each, "artifacts", "v2/artifacts/x")} == set()
 
 
 def test_nobody_else_deletes():

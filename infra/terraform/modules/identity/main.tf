@@ -3,16 +3,17 @@
 
 locals {
   # r: read, w: read and write. What may be deleted is in `deletes`; buckets are versioned, and
-  # `forget` alone expunges.
+  # `forget` alone expunges. `artifacts` is where KFP's launcher fetches a step's inputs and stores
+  # its outputs (`backend.pipeline_root`). `deploy` publishes live features.
   steps = {
-    ingest      = { data = "w", features = "r", logs = "w" }
+    ingest      = { data = "w", features = "r", artifacts = "w", logs = "w" }
     validate    = { data = "w", artifacts = "w" }
     materialize = { data = "r", features = "w", artifacts = "w" }
     train       = { data = "r", artifacts = "w" }
     evaluate    = { data = "r", artifacts = "w", registry = "r", logs = "r" }
     gate        = { artifacts = "w" }
-    register    = { artifacts = "r", registry = "w" }
-    deploy      = { artifacts = "r", registry = "w", logs = "r" }
+    register    = { artifacts = "w", registry = "w" }
+    deploy      = { features = "w", artifacts = "w", registry = "w", logs = "r" }
     outcome     = { artifacts = "w" }
     serve       = { registry = "r", features = "r", logs = "w" }
     stream      = { features = "w" }
