@@ -1,9 +1,44 @@
 # From the outside in: a network, the buckets, a cluster in the network, the identities that its
 # steps take on, the repositories of their images, the stores, and the queue that tells of new data.
+# Classes of volumes are Kubernetes' own: `terraform output -raw storage_classes`.
 
 locals {
   prefix = "${var.name}-${var.environment}"
   keep   = var.environment == "prod"
+
+  # Steps run as this user, and KFP can't set a pod's group (docs/operations.md).
+  user = "65532"
+
+  storage_classes = [
+    {
+      apiVersion = "storage.k8s.io/v1"
+      kind       = "StorageClass"
+      metadata = {
+        name        = "ebs"
+        annotations = { "storageclass.kubernetes.io/is-default-class" = "true" }
+      }
+      provisioner          = "ebs.csi.aws.com"
+      parameters           = { type = "gp3", encrypted = "true" }
+      volumeBindingMode    = "WaitForFirstConsumer"
+      allowVolumeExpansion = true
+    },
+    {
+      apiVersion  = "storage.k8s.io/v1"
+      kind        = "StorageClass"
+      metadata    = { name = "efs" }
+      provisioner = "efs.csi.aws.com"
+      parameters = {
+        provisioningMode = "efs-ap"
+        fileSystemId     = module.workspace_store.file_system_id
+        directoryPerms   = "700"
+        uid              = local.user
+        gid              = local.user
+        basePath         = "/volumes"
+      }
+      # What a claim held stays when the claim goes.
+      reclaimPolicy = "Retain"
+    },
+  ]
 }
 
 module "network" {
@@ -60,6 +95,15 @@ module "images" {
 
   name = local.prefix
   keep = local.keep
+}
+
+module "workspace_store" {
+  source = "./modules/workspace_store"
+
+  name            = local.prefix
+  vpc_id          = module.network.vpc_id
+  subnet_ids      = module.network.private_subnet_ids
+  client_group_id = module.cluster.node_security_group_id
 }
 
 module "online_store" {

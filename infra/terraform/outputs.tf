@@ -37,3 +37,13 @@ output "landed_queue" {
   description = "Queue that is told of new raw data; the name in the overlay's EventSource `lake`."
   value       = module.landing.queue_name
 }
+
+output "storage_classes" {
+  description = "Manifest of the cluster's classes of volumes, `ebs` (the default) and `efs`, for `kubectl apply -f -`."
+  value       = join("---\n", [for each in local.storage_classes : yamlencode(each)])
+}
+
+output "autoscaler_role" {
+  description = "IAM role of the cluster autoscaler's service account."
+  value       = module.cluster.autoscaler_role_arn
+}

@@ -1,4 +1,4 @@
-"""The Terraform modules: formatted, valid against the AWS provider, every variable explained.
+"""The Terraform modules: formatted, valid, a plan comes of them, every variable explained.
 
 Needs the terraform program, and the provider where terraform looks for it (its CLI configuration,
 or a plugin mirror that OSTINATO_TERRAFORM_MIRROR names).
@@ -28,7 +28,7 @@ def terraform(*words: str, folder: Path, **environment: str) -> subprocess.Compl
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env={**os.environ, "CHECKPOINT_DISABLE": "1", **environment},
     )
@@ -40,22 +40,54 @@ def test_every_file_is_formatted():
     assert told.returncode == 0, told.stdout
 
 
-@pytest.mark.may_skip
-def test_the_modules_are_valid_against_the_provider(tmp_path):
-    folder = tmp_path / "terraform"
+@pytest.fixture(scope="module")
+def initialised(tmp_path_factory):
+    """A copy of the modules with the provider, and the environment that terraform runs in there."""
+    if shutil.which("terraform") is None:
+        pytest.skip("no terraform program")
+    root = tmp_path_factory.mktemp("infra")
+    folder = root / "terraform"
     shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns(".terraform*"))
     environment = {}
     if mirror := os.environ.get("OSTINATO_TERRAFORM_MIRROR"):
-        (tmp_path / "rc").write_text(
+        (root / "rc").write_text(
             f'provider_installation {{\n  filesystem_mirror {{ path = "{mirror}" }}\n}}\n'
         )
-        environment["TF_CLI_CONFIG_FILE"] = str(tmp_path / "rc")
+        environment["TF_CLI_CONFIG_FILE"] = str(root / "rc")
     init = terraform("init", "-backend=false", "-input=false", folder=folder, **environment)
     if init.returncode and "provider" in init.stderr:
         pytest.skip("terraform finds no AWS provider 5.100.0; see OSTINATO_TERRAFORM_MIRROR")
     assert init.returncode == 0, init.stderr
+    return folder, environment
+
+
+@pytest.mark.may_skip
+def test_the_modules_are_valid_against_the_provider(initialised):
+    folder, environment = initialised
     told = terraform("validate", "-no-color", folder=folder, **environment)
     assert told.returncode == 0, told.stdout + told.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.may_skip
+def test_a_plan_comes_of_them_where_volumes_and_nodes_can_be_made(initialised):
+    """`infra/terraform/tests`, with a provider that answers without an account."""
+    folder, environment = initialised
+    told = terraform("test", "-no-color", folder=folder, **environment)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "3 passed, 0 failed" in told.stdout
+
+
+def test_every_class_of_volumes_that_an_overlay_names_is_made():
+    code = (HERE / "main.tf").read_text()
+    made = set(re.findall(r'kind\s+= "StorageClass"\s+metadata\s+= \{\s*name\s+= "(\w+)"', code))
+    named = set()
+    for path in (HERE.parent / "kustomize").rglob("*.yaml"):
+        named |= set(re.findall(r"storageClassName(?:, value)?: (\w+)", path.read_text()))
+    assert "efs" in named
+    assert named <= made
+    # What names none (the event bus) gets the default.
+    assert "is-default-class" in code
 
 
 @pytest.mark.parametrize("folder", [HERE, *MODULES], ids=lambda folder: folder.name)

@@ -1,5 +1,5 @@
 # EKS with two kinds of nodes: CPU nodes that are always there, and GPU nodes that come with a
-# training and go with it (the cluster autoscaler reads the tags).
+# training and go with it. Who makes volumes and nodes is in `drivers.tf`.
 
 data "aws_iam_policy_document" "control_plane_trust" {
   statement {
@@ -84,7 +84,8 @@ resource "aws_eks_addon" "vpc_cni" {
 }
 
 resource "aws_eks_addon" "others" {
-  for_each = toset(["coredns", "kube-proxy", "aws-ebs-csi-driver"])
+  # Model servers are scaled by the CPU that metrics-server tells of.
+  for_each = toset(["coredns", "kube-proxy", "metrics-server"])
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
@@ -114,7 +115,6 @@ resource "aws_iam_role_policy_attachment" "node" {
     "AmazonEKSWorkerNodePolicy",
     "AmazonEKS_CNI_Policy",
     "AmazonEC2ContainerRegistryReadOnly",
-    "service-role/AmazonEBSCSIDriverPolicy",
   ])
 
   role       = aws_iam_role.node.name
@@ -186,6 +186,13 @@ resource "aws_eks_node_group" "gpu" {
     desired_size = 0
   }
 
+  # The first is where NVIDIA's device plugin goes, which this image doesn't bring; by the second the
+  # autoscaler waits for that plugin, instead of adding another node.
+  labels = {
+    "nvidia.com/gpu.present"        = "true"
+    "k8s.amazonaws.com/accelerator" = "nvidia"
+  }
+
   # Only what asks for a GPU gets on (the train step tolerates this).
   taint {
     key    = "nvidia.com/gpu"
@@ -198,13 +205,8 @@ resource "aws_eks_node_group" "gpu" {
     version = aws_launch_template.node.latest_version
   }
 
-  # The autoscaler can't look at a node that isn't there yet; the tags tell it what one would have.
-  tags = {
-    "k8s.io/cluster-autoscaler/enabled"                                = "true"
-    "k8s.io/cluster-autoscaler/${var.name}"                            = "owned"
-    "k8s.io/cluster-autoscaler/node-template/taint/nvidia.com/gpu"     = "present:NoSchedule"
-    "k8s.io/cluster-autoscaler/node-template/resources/nvidia.com/gpu" = "1"
-  }
+  # The autoscaler can't look at a node that isn't there yet. Labels and taint it reads of the group.
+  tags = { "k8s.io/cluster-autoscaler/node-template/resources/nvidia.com/gpu" = "1" }
 
   lifecycle {
     ignore_changes = [scaling_config[0].desired_size]
