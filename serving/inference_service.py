@@ -143,6 +143,7 @@ def _container(config: Config, version: str, project: str, image: str) -> Any:
             *("--port", str(HTTP_PORT), "--grpc-port", str(GRPC_PORT)),
         ],
         env=[client.V1EnvVar(name="OSTINATO_PUBLIC_KEY", value=_PUBLIC_KEY)],
+        env_from=_environment(config.rollout.targets.kserve.environment),
         ports=[
             client.V1ContainerPort(name="http1", container_port=HTTP_PORT, protocol="TCP"),
             client.V1ContainerPort(name="grpc", container_port=GRPC_PORT, protocol="TCP"),
@@ -171,6 +172,19 @@ def _container(config: Config, version: str, project: str, image: str) -> Any:
             client.V1VolumeMount(name="tmp", mount_path="/tmp"),  # noqa: S108 the pod's own
         ],
     )
+
+
+def _environment(name: str) -> list[Any] | None:
+    from kubernetes import client
+
+    if not name:
+        return None
+    return [
+        client.V1EnvFromSource(
+            config_map_ref=client.V1ConfigMapEnvSource(name=name, optional=True)
+        ),
+        client.V1EnvFromSource(secret_ref=client.V1SecretEnvSource(name=name, optional=True)),
+    ]
 
 
 def _volumes(config: Config) -> list[Any]:

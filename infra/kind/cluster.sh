@@ -3,7 +3,7 @@
 #
 #   cluster.sh up     kind, Gateway API, KServe (Standard mode), Kubeflow Pipelines, Argo CD,
 #                     Redis, MinIO, and our images built and loaded
-#   cluster.sh e2e    submit the pipeline there and check that its canary was promoted
+#   cluster.sh e2e    submit the pipeline there, send visitors, and check that its canary was promoted
 #   cluster.sh down   all of it gone
 #
 # Needs Docker, kind, kubectl, helm and a network. Every command may be run again.
@@ -17,6 +17,9 @@ readonly NAME=ostinato
 readonly NAMESPACE=ostinato
 readonly RUNS=kubeflow
 readonly CONTEXT="kind-$NAME"
+readonly REGISTRY=ostinato-registry
+readonly PUSHED=localhost:5001 # its name on this machine and in the node
+readonly GATEWAY=8085
 readonly STEPS=(ingest validate materialize train evaluate gate register deploy outcome)
 readonly SERVERS=(serve feature-server stream triggers router)
 
@@ -35,6 +38,14 @@ kube() { kubectl --context "$CONTEXT" "$@"; }
 
 apply() { kube apply --server-side --force-conflicts "$@" >/dev/null; }
 
+again() { # command that may fail for a while
+  for _ in 1 2 3 4 5; do
+    if "$@"; then return; fi
+    sleep 10
+  done
+  "$@"
+}
+
 ready() { # namespace [seconds]
   kube wait --namespace "$1" --for=condition=Available deployment --all --timeout="${2:-600}s"
 }
@@ -45,6 +56,13 @@ create() {
   say "kind $KIND_NODE_IMAGE"
   kind get clusters | grep -qx "$NAME" ||
     kind create cluster --name "$NAME" --image "$KIND_NODE_IMAGE" --config infra/kind/kind.yaml
+  say "$REGISTRY_IMAGE"
+  docker inspect "$REGISTRY" >/dev/null 2>&1 ||
+    docker run --detach --restart=always --publish 127.0.0.1:5001:5000 --name "$REGISTRY" "$REGISTRY_IMAGE"
+  docker network connect kind "$REGISTRY" 2>/dev/null || true # it is there already
+  docker exec "$NAME-control-plane" mkdir -p "/etc/containerd/certs.d/$PUSHED"
+  docker exec --interactive "$NAME-control-plane" cp /dev/stdin "/etc/containerd/certs.d/$PUSHED/hosts.toml" \
+    <<<"[host.\"http://$REGISTRY:5000\"]"
 }
 
 platform() {
@@ -58,10 +76,12 @@ platform() {
   ready cert-manager
 
   say "KServe $KSERVE, Standard mode"
-  apply -f "$releases/kserve/kserve/releases/download/$KSERVE/kserve.yaml"
+  # One file has kinds and objects of these kinds, which the API server takes only when it knows them.
+  again apply -f "$releases/kserve/kserve/releases/download/$KSERVE/kserve.yaml"
   kube patch configmap inferenceservice-config --namespace kserve --type merge \
     --patch-file infra/kind/kserve-standard.yaml
-  ready kserve
+  kube rollout restart deployment --namespace kserve
+  kube rollout status deployment --namespace kserve --timeout=600s
   apply -f infra/kind/gateway.yaml
 
   say "Kubeflow Pipelines $KFP"
@@ -90,10 +110,12 @@ stores() {
   ready "$NAMESPACE"
 }
 
+version() { sed -n 's/^VERSION = "\(.*\)"/\1/p' components/images.py; }
+
 images() {
   say "images"
   local version
-  version=$(sed -n 's/^VERSION = "\(.*\)"/\1/p' components/images.py)
+  version=$(version)
   for image in "${STEPS[@]}" "${SERVERS[@]}"; do
     docker build --quiet --file infra/images/Dockerfile --target "$image" \
       --build-arg REVISION="$(git rev-parse HEAD)" --tag "ostinato-$image:$version" .
@@ -101,11 +123,18 @@ images() {
   done
 }
 
+# A model version names its server by digest, which only a registry gives.
+served_image() {
+  docker tag "ostinato-serve:$(version)" "$PUSHED/ostinato-serve:$(version)"
+  docker push "$PUSHED/ostinato-serve:$(version)" |
+    sed -n "s|^.*digest: \(sha256:[0-9a-f]\{64\}\).*|$PUSHED/ostinato-serve@\1|p"
+}
+
 # What `dev` reads (docs/operations.md): made here, in the cluster only, and never made anew.
 secrets() {
   say "secrets"
   local redis token
-  redis=$(kube get secret stores --namespace "$NAMESPACE" -o jsonpath='{.data.redis-password}' | base64 -d)
+  redis=$(value stores redis-password)
   secret ostinato-stores --from-literal=redis="redis.$NAMESPACE.svc.cluster.local:6379,db=0,password=$redis" \
     --from-literal=registry=sqlite:////var/lib/ostinato/features/registry.db
   secret ostinato-features --from-literal=read="$(openssl rand -hex 32)" \
@@ -114,6 +143,10 @@ secrets() {
   token=$(openssl rand -hex 32)
   secret ostinato-triggers --from-literal=token="$token" --from-literal=secret="$(openssl rand -hex 32)" \
     --from-literal=authorization="Bearer $token" --from-literal=webhook="$(openssl rand -hex 32)"
+}
+
+value() { # secret key
+  kube get secret "$1" --namespace "$NAMESPACE" -o "jsonpath={.data.$2}" | base64 -d
 }
 
 secret() { # name --from-literal=…
@@ -133,17 +166,20 @@ surroundings() {
   apply --namespace "$RUNS" -f infra/kind/e2e-surroundings.yaml
   sed "s/namespace: $NAMESPACE/namespace: $RUNS/; s/name: deploy,/name: pipeline-runner,/" \
     infra/kustomize/base/identities/deploy-role.yaml | apply -f -
+  # Model servers reach the stores by these (and by the ConfigMap of this name).
+  kube create secret generic ostinato-servers --namespace "$RUNS" --dry-run=client -o yaml \
+    --from-literal=OSTINATO_REDIS="$(value ostinato-stores redis)" \
+    --from-literal=OSTINATO_REGISTRY="$(value ostinato-stores registry)" \
+    --from-literal=AWS_ACCESS_KEY_ID="$(value stores minio-user)" \
+    --from-literal=AWS_SECRET_ACCESS_KEY="$(value stores minio-password)" | apply -f -
   # KServe fetches models with the keys of the account's secret.
   kube create secret generic kserve-s3 --namespace "$RUNS" --dry-run=client -o yaml \
-    --from-literal=AWS_ACCESS_KEY_ID=ostinato --from-literal=AWS_SECRET_ACCESS_KEY="$(kube get secret \
-    stores --namespace "$NAMESPACE" -o jsonpath='{.data.minio-password}' | base64 -d)" |
+    --from-literal=AWS_ACCESS_KEY_ID="$(value stores minio-user)" \
+    --from-literal=AWS_SECRET_ACCESS_KEY="$(value stores minio-password)" |
     kube annotate --local -f - -o yaml serving.kserve.io/s3-usehttps=0 serving.kserve.io/s3-region=us-east-1 \
       serving.kserve.io/s3-endpoint="minio.$NAMESPACE.svc.cluster.local:9000" | apply -f -
   kube patch serviceaccount default --namespace "$RUNS" --patch '{"secrets": [{"name": "kserve-s3"}]}' >/dev/null
-  # shellcheck disable=SC2016 # the container's own variables
-  kube exec --namespace "$NAMESPACE" deployment/minio -- sh -c \
-    'export MC_CONFIG_DIR=/tmp/mc; mc alias set here http://127.0.0.1:9000 "$MINIO_ROOT_USER" \
-    "$MINIO_ROOT_PASSWORD" && mc mb --ignore-existing here/features here/registry here/logs' >/dev/null
+  minio 'mc mb --ignore-existing here/features here/registry here/logs' >/dev/null
   kube wait --namespace "$RUNS" --for=condition=Ready pod/workspace-keys --timeout=300s
   # Model servers mount the public key before the first model is signed.
   kube exec --namespace "$RUNS" workspace-keys -- python3 -c \
@@ -156,28 +192,41 @@ print(public_key(keys).read_text(), end="")' |
   kube delete pod workspace-keys --namespace "$RUNS" >/dev/null
 }
 
-e2e() {
-  surroundings
-  say "the pipeline"
-  kube port-forward --namespace kubeflow service/ml-pipeline 8888:8888 >/dev/null &
-  local forwarding=$!
-  # shellcheck disable=SC2064 # the value of now is meant
-  trap "kill $forwarding" EXIT
-  sleep 3
-  .venv/bin/ostinato submit --host http://127.0.0.1:8888 --config infra/kind/e2e.yaml
-
-  say "the canary"
-  local model
-  model=$(kube get inferenceservice ostinato --namespace "$RUNS" \
-    -o jsonpath='{.spec.predictor.model.storageUri} {.spec.canary}')
-  echo "served: $model"
-  [[ $model == *" " ]] || {
-    echo "a canary is still there" >&2
-    exit 1
-  }
+minio() { # shell commands, with `mc` set up
+  # shellcheck disable=SC2016 # the container's own variables
+  kube exec --namespace "$NAMESPACE" deployment/minio -- sh -c 'export MC_CONFIG_DIR=/tmp/mc
+mc alias set here http://127.0.0.1:9000 "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD" >/dev/null
+'"$1"
 }
 
-down() { kind delete cluster --name "$NAME"; }
+e2e() {
+  surroundings
+  local image gateway folder
+  image=$(served_image)
+  folder=$(mktemp -d)
+  # shellcheck disable=SC2064 # the value of now is meant
+  trap "kill \$(jobs -p); rm -r '$folder'" EXIT
+  kube port-forward --namespace kubeflow service/ml-pipeline 8888:8888 >/dev/null &
+  gateway=$(kube get service --namespace envoy-gateway-system --output name \
+    --selector gateway.envoyproxy.io/owning-gateway-name=kserve-ingress-gateway)
+  kube port-forward --namespace envoy-gateway-system "$gateway" "$GATEWAY:80" >/dev/null &
+  .venv/bin/python infra/kind/visitors.py "http://127.0.0.1:$GATEWAY" "ostinato-$RUNS.127.0.0.1.nip.io" &
+  sleep 3
+
+  say "the pipeline, with $image"
+  .venv/bin/ostinato submit --host http://127.0.0.1:8888 --config infra/kind/e2e.yaml \
+    --set rollout.targets.kserve.image="$image"
+
+  say "the canary"
+  kube get inferenceservice ostinato --namespace "$RUNS" --output json >"$folder/service"
+  minio 'mc cat here/registry/synthetic/aliases.json' >"$folder/aliases"
+  .venv/bin/python infra/kind/promoted.py "$folder/service" "$folder/aliases"
+}
+
+down() {
+  kind delete cluster --name "$NAME"
+  docker rm --force "$REGISTRY" >/dev/null
+}
 
 case "${1:-}" in
   up)
@@ -189,11 +238,11 @@ case "${1:-}" in
     images
     ;;
   e2e)
-    need kubectl
+    need kubectl docker
     e2e
     ;;
   down)
-    need kind
+    need kind docker
     down
     ;;
   *)

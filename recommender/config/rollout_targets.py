@@ -42,6 +42,11 @@ class KServeTargetConfig(Section):
     """Image of the model server by digest (`name@sha256:…`), for the runtimes of versions that
     have none yet; empty: a version's runtime must have been applied before its rollout."""
 
+    environment: str = Field("", pattern=r"^([a-z0-9]([-.a-z0-9]{0,250}[a-z0-9])?)?$")
+    """Name of a ConfigMap and of a Secret (either may be missing) whose keys are variables of the
+    model servers: where features and logs are, and the keys to them. Empty: what is written on the
+    InferenceService has to say so."""
+
     url: str = Field("", pattern=r"^(https?://\S+)?$")
     """Base URL that requests reach the InferenceService at; empty: what its status says."""
 

@@ -59,6 +59,23 @@ def test_the_version_is_pinned_in_every_place(written: list[dict[str, Any]]) -> 
     assert annotations["ostinato.example/feature-service"] == "unified_v1"
 
 
+def test_variables_come_from_what_the_settings_name() -> None:
+    """A ConfigMap and a Secret: a rollout on a cluster has no other way to reach the stores."""
+    targets = CONFIG.rollout.targets
+    kserve = targets.kserve.model_copy(update={"environment": "shop-servers"})
+    rollout = CONFIG.rollout.model_copy(
+        update={"targets": targets.model_copy(update={"kserve": kserve})}
+    )
+    config = CONFIG.model_copy(update={"rollout": rollout})
+    runtime, _ = inference_service.manifests(config, VERSION, URI, "my_shop")
+    assert runtime["spec"]["containers"][0]["envFrom"] == [
+        {"configMapRef": {"name": "shop-servers", "optional": True}},
+        {"secretRef": {"name": "shop-servers", "optional": True}},
+    ]
+    plain, _ = inference_service.manifests(CONFIG, VERSION, URI, "my_shop")
+    assert "envFrom" not in plain["spec"]["containers"][0]
+
+
 def test_the_pod_is_probed_by_its_model_and_may_do_nothing_else(
     written: list[dict[str, Any]],
 ) -> None:
