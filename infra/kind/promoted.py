@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tell whether a cluster serves what the registry calls champion, and whether a canary made it so.
 
-    promoted.py INFERENCESERVICE.json ALIASES.json
+promoted.py INFERENCESERVICE.json ALIASES.json
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """People for `cluster.sh e2e`: they ask for recommendations through the Gateway, and click.
 
-A canary is judged by its visitors, so there have to be some. They ask in turn, look at what comes, and
-every second list gets a click, whoever made it: both arms are liked equally. Runs until it is ended.
-
-    visitors.py http://127.0.0.1:8085 ostinato-kubeflow.127.0.0.1.nip.io
+A canary is judged by its visitors, so there have to be some. They ask in turn, look at what comes,
+and every second list gets a click, whoever made it: both arms are liked equally. Runs until it is
+ended. Takes the URL of the Gateway, and the host by which that knows the model.
 """
 
 from __future__ import annotations
