@@ -51,14 +51,19 @@ def run(config: str, run_id: str, data: str) -> str:
         return version.name
 
 
-def since_the_source(config: Config) -> Streamed | None:
+def since_the_source(config: Config, *, compact: bool = True) -> Streamed | None:
     """Return what came since the source was written: streamed events, then served lists.
 
     In this order: a click that came both ways keeps its place and propensity, and whoever only the
     stream has seen is known by then.
+
+    Args:
+        config: of the data set.
+        compact: join small files of the served log on the way; whoever only looks may not.
     """
-    parts = [part for part in (_streamed(config), shown_events(config)) if part is not None]
-    return Streamed.together(parts) if parts else None
+    parts = [_streamed(config), shown_events(config, compact=compact)]
+    known = [part for part in parts if part is not None]
+    return Streamed.together(known) if known else None
 
 
 def _streamed(config: Config) -> Streamed | None:

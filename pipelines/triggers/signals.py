@@ -93,7 +93,8 @@ def drifted(config: Config, tell: Callable[[Figures], None] = lambda _figures: N
     accepted = last_accepted(config.paths.data)
     if accepted is None:
         return []
-    current = ingest(config, since_the_source(config))
+    # Ingest alone joins the files of the served log: two at it would join each day twice.
+    current = ingest(config, since_the_source(config, compact=False))
     if current.name == accepted.data_version:
         tell({})
         return []

@@ -54,10 +54,12 @@ class Outcome(NamedTuple):
     unknown: int
 
 
-def shown_events(config: Config) -> Streamed | None:
+def shown_events(config: Config, *, compact: bool = True) -> Streamed | None:
     """Return what the log of served lists adds to the next run's tables; None: nothing.
 
-    Finished days of the log are joined into one file each on the way.
+    Args:
+        config: of the data set.
+        compact: join the files of each finished day into one on the way; else nothing is written.
 
     Raises:
         ConfigError: `serving.log.impression` is no event type, or makes history.
@@ -68,8 +70,9 @@ def shown_events(config: Config) -> Streamed | None:
     if not log.ingest or log.sink == "none":
         return None
     store = store_of(log, config.paths)
-    for kind in ("served", "feedback"):
-        store.compact(kind)
+    if compact:
+        for kind in ("served", "feedback"):
+            store.compact(kind)
     feedback = store.read("feedback")
     if not len(feedback):
         return None

@@ -22,10 +22,15 @@ from feature_repo.profile import read_profile
 from feature_repo.stream.event import StreamEvent
 from feature_repo.stream.opening import landing_of
 from pipelines.cluster_parameters import STEP_LABEL
+from pipelines.triggers.signals import decayed, drifted
 from recommender.config import parse
+from recommender.quality.accepted import Accepted, accept
+from recommender.quality.statistics import Statistics
 from recommender.served import FEEDBACK, SERVED
 from recommender.served_store import ServedStore
+from recommender.sources.versions import ingest
 from recommender.storage import open_store
+from recommender.tables import Tables
 
 IDENTITY = Path(__file__).parents[2] / "infra" / "terraform" / "modules" / "identity" / "main.tf"
 ACTIONS = {
@@ -77,12 +82,12 @@ def asked(s3_bucket, monkeypatch):
     return SimpleNamespace(found=found, names=names)
 
 
-def configured(asked, root: Path):
+def configured(asked, root: Path, source=None):
     return parse(
         {
             "name": "shop",
             "workspace": str(root),
-            "source": {"kind": "synthetic"},
+            "source": source or {"kind": "synthetic"},
             "actions": {"types": ["click"], "success": ["click"]},
             "serving": {"log": {"sink": "parquet", "location": f"s3://{asked.names['logs']}/shop"}},
             "distributed": {"trainjob": {"location": f"s3://{asked.names['artifacts']}/training"}},
@@ -117,6 +122,31 @@ def test_ingest_may_read_what_landed_and_join_the_served_lists(asked, tmp_path):
     assert since_the_source(config) is not None
     assert {"s3:DeleteObject", "s3:PutObject"} <= {each[0] for each in asked.found}
     assert refused("ingest", asked) == []
+
+
+def test_the_trigger_receiver_may_look_at_drift_and_decay_and_changes_nothing(asked, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,time\nu,i,1\n")
+    events = {"location": str(log), "columns": {"user": "user", "item": "item", "time": "time"}}
+    source = {
+        "kind": "mapped",
+        "events": {**events, "time": {"unit": "ms"}, "types": {"rules": [{"event": "click"}]}},
+        "items": {"columns": {"item": "item", "title": "item"}},
+    }
+    config = configured(asked, tmp_path / "state", source)
+    version = ingest(config)
+    statistics = Statistics.of(Tables.read(version.folder), config.actions)
+    accept(config.paths.data, Accepted(version.name, "2026-01-01T00:00:00+00:00", statistics))
+    landing_of(config).land([StreamEvent("e", "u", "i", "click", 1)], 1)
+    served = ServedStore(config.serving.log.location)
+    for kind, schema in (("served", SERVED), ("feedback", FEEDBACK)):
+        for _ in range(2):  # a finished day of two files
+            served.write(kind, row_of(schema))
+    asked.found.clear()
+    drifted(config)
+    decayed(config)
+    assert {each[1] for each in asked.found} == {"features", "logs"}
+    assert refused("triggers", asked) == []
 
 
 def test_the_stream_may_join_what_landed_and_delete_nothing_else(asked, tmp_path):

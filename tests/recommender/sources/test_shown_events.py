@@ -158,6 +158,25 @@ def test_the_same_log_has_the_same_digest_and_more_of_it_another(
     assert digest() != first
 
 
+def test_looking_alone_finds_the_same_and_leaves_the_files_as_they_are(
+    config: Config, names: Pseudonyms
+) -> None:
+    store = ServedStore(config.paths.root)
+    for request in ("r1", "r2", "r3"):
+        store.write("served", shown(names, request, "ann", "i0"))
+        store.write("feedback", came(request, "i0", "purchase", 10))
+    folder = config.paths.root / "served"
+    before = sorted(folder.rglob("*.parquet"))
+    looked = shown_events(config, compact=False)
+    assert sorted(folder.rglob("*.parquet")) == before
+    assert len(before) == 3
+    joined = shown_events(config)
+    assert len(list(folder.rglob("*.parquet"))) == 1
+    assert looked is not None
+    assert joined is not None
+    assert looked.digest == joined.digest
+
+
 def test_turned_off_nothing_is_added(tmp_path: Path, names: Pseudonyms, config: Config) -> None:
     store = ServedStore(config.paths.root)
     store.write("served", shown(names, "r1", "ann", "i0"))
