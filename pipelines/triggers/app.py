@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,10 @@ from pipelines.triggers.cause import Cause, Kind
 from pipelines.triggers.keeper import Keeper
 from pipelines.triggers.metrics import Figures, TriggerMetrics
 from recommender.config import Config
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,20 +67,39 @@ def serve(
         keeping.join(30)
 
     _log()
-    uvicorn.run(
-        make_app(
-            book,
-            guard,
-            1024 * settings.most_body_kib,
-            lambda cause: look(cause, tree),
-            keeping.start,
-            end,
-            metrics,
-        ),
+    door = make_app(
+        book,
+        guard,
+        1024 * settings.most_body_kib,
+        lambda causes: look(causes, tree),
+        keeping.start,
+        end,
+        metrics,
+    )
+    server = uvicorn.Server(serving(door, host, port))
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def serving(door: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """Return how the door is served.
+
+    Args:
+        door: the application.
+        host: address to listen on.
+        port: to listen on; 0 picks a free one.
+    """
+    import uvicorn
+
+    return uvicorn.Config(
+        door,
         host=host,
         port=port,
         access_log=False,
         server_header=False,
+        # Callers are counted by where they come from, not by what they say of themselves.
+        proxy_headers=False,
     )
 
 

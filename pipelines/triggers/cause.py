@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,8 @@ from urllib.parse import unquote_plus
 from recommender.errors import UserError
 
 _LONGEST = 500
+_LONGEST_KEY = 3 * 1024
+"""An object's name has up to 1,024 bytes, three characters each in a query string."""
 
 
 class Kind(StrEnum):
@@ -86,9 +89,10 @@ def _causes(event: Any) -> list[Cause]:
     unknown = set(told) - {"why", "location", "data_version"}
     if unknown:
         raise InvalidCauseError(f"data has unknown fields: {', '.join(sorted(unknown))}")
-    fields = {key: _optional(told, key) for key in ("why", "location", "data_version")}
-    fields["why"] = fields["why"] or f"{kind} from {source}"
-    return [Cause(f"{source}#{name}", Kind(kind), **fields)]
+    location, version = _optional(told, "location"), _optional(told, "data_version")
+    # A reason is for people: a long one is cut, which is no reason to lose the run.
+    why = _optional(told, "why", sys.maxsize)[:_LONGEST] or f"{kind} from {source}"
+    return [Cause(f"{source}#{name}", Kind(kind), why, location, version)]
 
 
 def _s3(notification: Mapping[str, Any]) -> list[Cause]:
@@ -99,29 +103,34 @@ def _s3(notification: Mapping[str, Any]) -> list[Cause]:
         raise InvalidCauseError("not a notification of S3: Records is no list")
     for record in records:
         try:
-            bucket = record["s3"]["bucket"]["name"]
             thing = dict(record["s3"]["object"])
-            # Keys come as in a query string.
-            key = unquote_plus(thing["key"])
-            happened = str(record["eventName"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            bucket, key = _text(record["s3"]["bucket"], "name"), _text(thing, "key", _LONGEST_KEY)
+            happened = _text(record, "eventName")
+            # S3 delivers at least once; the same writing of the same object has the same sequencer.
+            marks = (_optional(thing, name) for name in ("sequencer", "versionId", "eTag"))
+            mark = next(filter(None, marks), "")
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidCauseError) as error:
             raise InvalidCauseError(f"not a notification of S3 ({error})") from None
         if "ObjectCreated" not in happened:
             continue
-        # S3 delivers at least once; the same writing of the same object has the same sequencer.
-        mark = thing.get("sequencer") or thing.get("versionId") or thing.get("eTag") or ""
+        key = unquote_plus(key)  # keys come as in a query string
         told = hashlib.sha256(json.dumps([bucket, key, mark]).encode()).hexdigest()[:24]
         location = f"s3://{bucket}/{key}"
         causes.append(Cause(f"s3#{told}", Kind.LANDED, f"{location} was written", location))
     return causes
 
 
-def _text(event: Mapping[str, Any], key: str) -> str:
+def _text(event: Mapping[str, Any], key: str, longest: int = _LONGEST) -> str:
     value = event.get(key)
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
-        raise InvalidCauseError(f"{key} must be a text of up to {_LONGEST} characters")
+    if not isinstance(value, str) or not 0 < len(value) <= longest or not _is_written(value):
+        raise InvalidCauseError(f"{key} must be a text of up to {longest} characters")
     return value
 
 
-def _optional(data: Mapping[str, Any], key: str) -> str:
-    return _text(data, key) if data.get(key) else ""
+def _is_written(text: str) -> bool:
+    """Tell whether a text can be written down: JSON may hold halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _optional(data: Mapping[str, Any], key: str, longest: int = _LONGEST) -> str:
+    return _text(data, key, longest) if data.get(key) else ""

@@ -8,16 +8,19 @@
 | 413 | the body is larger than `triggers.most_body_kib` |
 | 422 | it names data that aren't there, or aren't this data set's |
 | 429 | too many requests of this caller; ask again after `Retry-After` seconds |
+| 503 | the store or the book is away; ask again after `Retry-After` seconds |
 
-Send the same event again after anything else, or no answer: the same event twice is one run.
+Send the same event again after 401, 429, 5xx or no answer: the same event twice is one run. After
+400, 413 or 422 don't: it will never be taken.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +31,7 @@ from pipelines.triggers.metrics import TriggerMetrics
 from recommender.errors import StorageError, UserError
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from fastapi import FastAPI, Request, Response
 
 logger = logging.getLogger("ostinato.triggers")
 
@@ -47,29 +48,28 @@ def make_app(
     book: Book,
     guard: Guard,
     most_bytes: int,
-    look: Callable[[Cause], None],
+    look: Callable[[Sequence[Cause]], None],
     begin: Callable[[], None] = lambda: None,
     end: Callable[[], None] = lambda: None,
     metrics: TriggerMetrics | None = None,
-) -> Starlette:
-    """Return the ASGI application.
+) -> FastAPI:
+    """Return the application.
 
     Args:
         book: gets the causes.
         guard: of the door.
         most_bytes: of a body.
-        look: raises `NoSuchDataError` for a cause whose data aren't there.
+        look: given the causes of a request, raises `NoSuchDataError` if data of one aren't there.
         begin: called when the server starts.
         end: called when it ends.
         metrics: what /metrics shows; None: those of the book.
     """
     from anyio import to_thread
-    from starlette.applications import Starlette
-    from starlette.responses import JSONResponse, PlainTextResponse
-    from starlette.routing import Route
+    from fastapi import FastAPI
+    from fastapi.responses import JSONResponse, PlainTextResponse
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         begin()
         yield
         await to_thread.run_sync(end)
@@ -84,20 +84,25 @@ def make_app(
             return _refused(413, f"the body is larger than {most_bytes} bytes")
         if not guard.admits(request.headers, body):
             return _refused(401, "send a bearer token or a signature")
+        if "ce-id" in request.headers and not guard.vouches_for_headers(request.headers):
+            return _refused(400, "a signature covers the body alone: send a structured event")
         try:
             causes = read(_decoded(request, body))
             new = await to_thread.run_sync(_taken, causes)
         except InvalidCauseError as error:
             return _refused(400, str(error))
+        except RecursionError:
+            return _refused(400, "the body is nested too deeply")
         except NoSuchDataError as error:
             return _refused(422, str(error))
         except StorageError as error:
             return _refused(503, str(error), {"retry-after": "10"})
+        except sqlite3.Error as error:
+            return _refused(503, f"the book can't be written: {error}", {"retry-after": "10"})
         return JSONResponse({"received": len(causes), "new": new}, 202)
 
     def _taken(causes: list[Cause]) -> int:
-        for cause in causes:
-            look(cause)
+        look(causes)
         return book.add(causes, time.time())
 
     async def figures(_: Request) -> Response:
@@ -121,18 +126,25 @@ def make_app(
             }
         )
 
-    routes = [
-        Route("/events", events, methods=["POST"]),
-        Route("/status", status),
-        Route("/healthz", health),
-        Route("/metrics", figures),
-    ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    app = FastAPI(
+        title="Ostinato triggers",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    # Bodies are read by ourselves, and no further than they may go on.
+    app.add_route("/events", events, methods=["POST"])
+    app.add_route("/status", status)
+    app.add_route("/healthz", health)
+    app.add_route("/metrics", figures)
+    return app
 
 
 def _refused(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
-    from starlette.responses import JSONResponse
+    from fastapi.responses import JSONResponse
 
+    logger.warning("refused (%d): %s", status, error)
     return JSONResponse({"error": error}, status, headers)
 
 

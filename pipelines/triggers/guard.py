@@ -16,6 +16,7 @@ TOKEN_VARIABLE = "OSTINATO_TRIGGER_TOKEN"  # noqa: S105 - the name of a variable
 SECRET_VARIABLE = "OSTINATO_TRIGGER_SECRET"  # noqa: S105 - the name of a variable
 SIGNATURE, MOMENT = "x-ostinato-signature", "x-ostinato-time"
 _SHORTEST = 16
+_LONGEST_MOMENT = 12
 _CALLERS = 10_000
 
 
@@ -23,7 +24,8 @@ class Guard:
     """Tells callers apart and counts them.
 
     A signed request bears `x-ostinato-time` (seconds since 1970) and `x-ostinato-signature`:
-    `sha256=` and the hex HMAC-SHA-256 of that time, a dot and the body.
+    `sha256=` and the hex HMAC-SHA-256 of that time, a dot and the body; the event's envelope has
+    to be in the body, then.
 
     Args:
         token: that a request may bear; None: none does.
@@ -48,17 +50,30 @@ class Guard:
         self._clock = clock
         self._calls: OrderedDict[str, deque[float]] = OrderedDict()
 
+    def vouches_for_headers(self, headers: Mapping[str, str]) -> bool:
+        """Tell whether whoever may start a run by these headers has written all of them.
+
+        A signature covers the body alone, so anybody could send a copy of it with others.
+        """
+        return SIGNATURE not in headers or self._secret is None or self._bears_token(headers)
+
+    def _bears_token(self, headers: Mapping[str, str]) -> bool:
+        scheme = headers.get("authorization", "").partition(" ")[0]
+        return self._token is not None and scheme.lower() == "bearer"
+
     def admits(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Tell whether a request may start a run."""
         if self._token is None and self._secret is None:
             return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if self._token is not None and scheme.lower() == "bearer":
+        if self._token is not None and self._bears_token(headers):
+            given = headers["authorization"].partition(" ")[2]
             return hmac.compare_digest(given.strip().encode(), self._token.encode())
         if self._secret is None:
             return False
         moment = headers.get(MOMENT, "")
-        if not moment.isdecimal() or abs(self._clock() - int(moment)) > self._tolerance_s:
+        if not (moment.isascii() and moment.isdecimal() and len(moment) <= _LONGEST_MOMENT):
+            return False
+        if abs(self._clock() - int(moment)) > self._tolerance_s:
             return False
         return hmac.compare_digest(
             headers.get(SIGNATURE, "").encode(), signature(self._secret, moment, body).encode()

@@ -6,7 +6,7 @@ Each returns causes whose ids say what was noticed, so that noticing it again is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import NormalDist
@@ -40,28 +40,31 @@ def source_state(config: Config) -> Cause:
     return Cause(f"source#{version}", Kind.LANDED, f"the source has changed ({version})")
 
 
-def look(cause: Cause, config: Config) -> None:
-    """Make sure that the data which a cause names are there, and are this data set's.
+def look(causes: Sequence[Cause], config: Config) -> None:
+    """Make sure that the data which causes name are there, and are this data set's.
+
+    The source is listed once, however many causes tell of it.
 
     Raises:
-        NoSuchDataError: they aren't.
+        NoSuchDataError: some aren't.
         StorageError: S3 refuses or can't be reached.
     """
-    if cause.data_version:
-        folder = config.paths.data / "versions" / cause.data_version
-        if "/" in cause.data_version or not folder.is_dir():
+    versions, ours = config.paths.data / "versions", locations_of(config)
+    for name in {cause.data_version for cause in causes} - {""}:
+        if "/" in name or not (versions / name).is_dir():
             raise NoSuchDataError(
-                f"there is no data version {cause.data_version!r}",
-                f"ingest makes them; `ls {config.paths.data / 'versions'}` shows which there are",
+                f"there is no data version {name!r}",
+                f"ingest makes them; `ls {versions}` shows which there are",
             )
-    if cause.kind is not Kind.LANDED:
+    landed = [cause for cause in causes if cause.kind is Kind.LANDED]
+    for cause in landed:
+        if cause.location and not any(_within(cause.location, each) for each in ours):
+            raise NoSuchDataError(
+                f"{cause.location} is not part of the source of {config.name}",
+                f"it reads {', '.join(ours) or 'nothing from outside'}",
+            )
+    if not landed:
         return
-    ours = locations_of(config)
-    if cause.location and not any(_within(cause.location, each) for each in ours):
-        raise NoSuchDataError(
-            f"{cause.location} is not part of the source of {config.name}",
-            f"it reads {', '.join(ours) or 'nothing from outside'}",
-        )
     try:
         source_version(config)
     except SourceError as error:

@@ -6,6 +6,8 @@ import json
 import time
 from datetime import UTC, datetime
 
+import boto3
+import botocore.client
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -124,17 +126,40 @@ def test_popularity_that_moves_is_noticed_once_and_more_of_the_same_is_not(tmp_p
 def test_an_event_about_data_that_are_not_there_is_refused(tmp_path, cause, words):
     config = shop(tmp_path, clicks(["a"]))
     with pytest.raises(NoSuchDataError, match=words):
-        look(cause, config)
+        look([cause], config)
 
 
 def test_an_event_about_our_own_data_is_taken_unless_they_are_gone(tmp_path):
     config = shop(tmp_path, clicks(["a"]))
     location = str(tmp_path / "log.csv")
-    look(Cause("1", Kind.LANDED, "w", location=location), config)
-    look(Cause("1", Kind.LANDED, "w", data_version=ingest(config).name), config)
+    look([Cause("1", Kind.LANDED, "w", location=location)], config)
+    look([Cause("1", Kind.LANDED, "w", data_version=ingest(config).name)], config)
     (tmp_path / "log.csv").unlink()
     with pytest.raises(NoSuchDataError, match="nothing lies at"):
-        look(Cause("1", Kind.LANDED, "w", location=location), config)
+        look([Cause("1", Kind.LANDED, "w", location=location)], config)
+
+
+def test_many_files_that_landed_are_one_listing_of_the_source(tmp_path, s3_bucket, monkeypatch):
+    config = shop(tmp_path, [])
+    lake = f"s3://{s3_bucket}/raw"
+    events = config.source.events.model_copy(update={"location": lake})
+    source = config.source.model_copy(update={"events": events})
+    config = config.model_copy(update={"source": source})
+    boto3.client("s3").put_object(Bucket=s3_bucket, Key="raw/0.csv", Body=b"user,item,time\n")
+    asked: list[str] = []
+    call = botocore.client.BaseClient._make_api_call
+
+    def noted(client, operation, given):
+        asked.append(operation)
+        return call(client, operation, given)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", noted)
+    causes = [Cause(f"{n}", Kind.LANDED, "w", location=f"{lake}/{n}.csv") for n in range(200)]
+    look(causes, config)
+    assert asked.count("ListObjectsV2") == 1
+    assert len(asked) < 5
+    with pytest.raises(NoSuchDataError, match="else is not part of the source"):
+        look([*causes, Cause("x", Kind.LANDED, "w", location="s3://else")], config)
 
 
 def lists(rate_before: float, rate_now: float, users: int, seed: int) -> pa.Table:

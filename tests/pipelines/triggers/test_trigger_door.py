@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
+import threading
 import time
 
+import httpx
 import pytest
+import uvicorn
+from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
+from pipelines.triggers.app import serving
 from pipelines.triggers.book import Book
 from pipelines.triggers.cause import InvalidCauseError, Kind, read
 from pipelines.triggers.door import NoSuchDataError, make_app
@@ -35,7 +40,7 @@ def book(tmp_path) -> Book:
     return Book(tmp_path / "book.db")
 
 
-def client(book: Book, look=lambda cause: None, token=TOKEN, secret=SECRET, **limits) -> TestClient:
+def client(book, look=lambda causes: None, token=TOKEN, secret=SECRET, **limits) -> TestClient:
     guard = Guard(token, secret, 300, limits.get("per_minute", 1000))
     return TestClient(make_app(book, guard, limits.get("most", 4096), look))
 
@@ -74,6 +79,13 @@ def test_binary_cloud_events_and_notifications_of_s3_are_read_too(book):
         (json.dumps(event(name="x" * 501)).encode(), "id must be"),
         (json.dumps(event(colour="red")).encode(), "unknown fields: colour"),
         (json.dumps({"Records": [{"eventName": "ObjectCreated:Put"}]}).encode(), "S3"),
+        (json.dumps({"Records": [s3(sequencer={"A": 1})]}).encode(), "sequencer"),
+        (json.dumps({"Records": [s3() | {"s3": {"bucket": {"name": 7}}}]}).encode(), "S3"),
+        (b"[" * 4000, "nested too deeply"),
+        (b'{"a":' * 600 + b"1" + b"}" * 600, "type must be"),
+        (b"\xff", "not JSON"),
+        (json.dumps(event(name="\ud800")).encode(), "id must be"),
+        (json.dumps(event(why=7)).encode(), "why must be"),
     ],
 )
 def test_what_is_no_such_event_is_refused_with_the_field(book, body, words):
@@ -90,8 +102,8 @@ def test_one_wrong_event_of_several_spoils_all(book):
 
 
 def test_data_that_are_not_there_are_refused(book):
-    def look(cause):
-        raise NoSuchDataError(f"there is no {cause.data_version}")
+    def look(causes):
+        raise NoSuchDataError(f"there is no {causes[0].data_version}")
 
     told = client(book, look).post("/events", json=event(data_version="d-1"), headers=BEARER)
     assert (told.status_code, told.json()["error"]) == (422, "there is no d-1")
@@ -106,6 +118,92 @@ def test_a_signed_request_is_let_in_and_a_changed_or_old_one_is_not(book):
     stale = {MOMENT: old, SIGNATURE: signature(SECRET, old, body)}
     assert door.post("/events", content=body, headers=stale).status_code == 401
     assert door.post("/events", content=body, headers=signed).status_code == 202
+
+
+def test_a_signature_starts_one_run_however_often_it_is_copied(book):
+    """It covers the body alone: an envelope in headers could be another one each time."""
+    door, body, now = client(book), b"{}", str(int(time.time()))
+    signed = {MOMENT: now, SIGNATURE: signature(SECRET, now, body)}
+    for name in ("1", "2"):
+        binary = {"ce-id": name, "ce-source": "shop", "ce-type": "ostinato.run.asked"}
+        told = door.post("/events", content=body, headers={**signed, **binary})
+        assert (told.status_code, "structured" in told.json()["error"]) == (400, True)
+    assert not book.waiting()
+    body = json.dumps(event(kind="ostinato.run.asked")).encode()
+    signed = {MOMENT: now, SIGNATURE: signature(SECRET, now, body)}
+    told = [door.post("/events", content=body, headers=signed).json()["new"] for _ in range(3)]
+    assert told == [1, 0, 0]
+
+
+def test_one_notification_is_one_look_and_none_is_one_too_many(book):
+    looks: list[int] = []
+    door = client(book, lambda causes: looks.append(len(causes)), most=65536)
+    records = [s3(f"raw/{number}.csv", f"A{number}") for number in range(200)]
+    told = door.post("/events", json={"Records": records}, headers=BEARER)
+    assert (told.status_code, told.json()) == (202, {"received": 200, "new": 200})
+    assert looks == [200]
+    gone = {"Records": [s3(happened="ObjectRemoved:Delete")]}
+    assert door.post("/events", json=gone, headers=BEARER).json() == {"received": 0, "new": 0}
+
+
+def test_a_reason_that_is_long_is_cut_and_the_run_is_not_lost(book):
+    told = client(book).post("/events", json=event(why="x" * 900), headers=BEARER)
+    assert told.status_code == 202
+    assert len(book.waiting()[0].why) == 500
+
+
+def test_who_can_be_neither_read_nor_told_is_not_our_mistake(book):
+    """Whatever comes unasked for is refused, and never a defect: those are seen by people."""
+    door = client(book)
+    for moment in ("1" * 5000, "٣" * 9, "-1", "1e9", "", "9" * 30):
+        headers = {MOMENT: moment.encode(), SIGNATURE: b"sha256=\xff"}
+        assert door.post("/events", content=b"{}", headers=headers).status_code == 401
+        assert door.get("/status", headers=headers).status_code == 401
+
+
+def test_a_book_that_cannot_be_written_makes_the_sender_try_again(book, monkeypatch):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(book, "add", full)
+    told = client(book).post("/events", json=event(), headers=BEARER)
+    assert (told.status_code, told.headers["retry-after"]) == (503, "10")
+
+
+def test_what_is_refused_is_in_the_log(book, caplog):
+    """Whoever sent it may not hear the answer: Argo Events drops what is refused for good."""
+    client(book).post("/events", json=event(kind="shop.closed"), headers=BEARER)
+    assert "refused (400): type 'shop.closed' starts no run" in caplog.text
+
+
+@contextlib.contextmanager
+def over_http(app):
+    """Serve an application as `ostinato trigger serve` does, on a port that is free."""
+    server = uvicorn.Server(serving(app, "127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def test_callers_cannot_say_who_they_are(book):
+    app = make_app(book, Guard(TOKEN, None, 300, 2), 4096, lambda causes: None)
+    with over_http(app) as address:
+        codes = [
+            httpx.post(
+                f"{address}/events",
+                json=event(),
+                headers={**BEARER, "x-forwarded-for": f"10.0.0.{number}"},
+                timeout=60,
+            ).status_code
+            for number in range(4)
+        ]
+    assert codes == [202, 202, 429, 429]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +285,7 @@ def test_prometheus_sees_runs_waiting_causes_and_drift_without_a_token(book):
     metrics = TriggerMetrics(book)
     metrics.drifted({"popularity": (0.4, 0.3), "event types": (None, 0.25)})
     guard = Guard(TOKEN, SECRET, 300, 1000)
-    door = TestClient(make_app(book, guard, 4096, lambda cause: None, metrics=metrics))
+    door = TestClient(make_app(book, guard, 4096, lambda causes: None, metrics=metrics))
     lines = door.get("/metrics").text.splitlines()
     assert 'ostinato_triggered_runs{state="SUCCEEDED"} 1.0' in lines
     assert 'ostinato_triggered_runs{state="STARTING"} 1.0' in lines
