@@ -23,6 +23,18 @@ class BackendError(UserError):
     """The pipelines backend refuses, or can't be reached."""
 
 
+class AwayError(BackendError):
+    """The backend can't be reached, or is too busy, after all attempts."""
+
+    passing = True
+
+
+class TokenError(BackendError):
+    """The token is missing or has expired: another one comes by renewal, or by a person."""
+
+    passing = True
+
+
 class NotFoundError(BackendError):
     """What was asked for isn't there (any more)."""
 
@@ -52,9 +64,11 @@ class Calls:
             call: may raise `kfp_server_api.ApiException`.
 
         Raises:
+            TokenError: HTTP 401.
             NotFoundError: HTTP 404.
             ConflictError: HTTP 409.
-            BackendError: refused, or still not answered after the last attempt.
+            AwayError: still not answered after the last attempt.
+            BackendError: refused.
         """
         from kfp_server_api import ApiException
         from urllib3.exceptions import HTTPError
@@ -73,7 +87,7 @@ class Calls:
                 pause *= random.uniform(0.5, 1.5)  # noqa: S311 no secret
                 logger.warning("can't %s (%s); again in %.1f s", doing, told, pause)
                 time.sleep(pause)
-        raise BackendError(
+        raise AwayError(
             f"can't {doing} at {shown(self._config)}: {told}",
             f"{self._config.attempts} attempts were made; nothing is half-done, the same command "
             "goes on when the backend is back",
@@ -90,7 +104,7 @@ def refusal(doing: str, error: Any, config: BackendConfig) -> BackendError:
     told = f"can't {doing} at {shown(config)}: {error.status}: {message_of(error)}"
     match error.status:
         case 401:
-            return BackendError(
+            return TokenError(
                 told,
                 f"the token is missing or has expired: put a fresh one into "
                 f"{config.token_variable}; in a cluster, mount a projected token with audience "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +32,8 @@ app = typer.Typer(
     [bold]serve[/] takes CloudEvents and S3 notifications over HTTP; [bold]watch[/] needs nobody to
     send anything. Both look every [bold]triggers.check_s[/] seconds whether the source has
     changed, data have drifted or quality has fallen. What comes is written down first: the same
-    event twice is one run, many events at once are one run, and a kill loses none.
+    event twice is one run, many events at once are one run, and a kill loses none. What is run,
+    a training or a refresh, is said by [bold]triggers.{landed,drift,quality,asked}.run[/].
     """,
 )
 
@@ -109,7 +111,7 @@ def watch(
     workspace: WorkspacePath = None,
     once: Annotated[bool, typer.Option("--once", help="Look once, start what is due.")] = False,
 ) -> None:
-    """Look at the source, at drift and at quality, and start runs; Ctrl-C ends the looking.
+    """Look at the source, at drift and at quality, and start runs; Ctrl-C or SIGTERM ends it.
 
     A source that was there before the first look is no cause where data were accepted already.
     """
@@ -119,6 +121,7 @@ def watch(
     if once:
         keeper.tend()
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         keeper.keep(stopped)
     except KeyboardInterrupt:
@@ -149,18 +152,25 @@ def status(
     waiting, runs = book.waiting(), book.latest(20)
     if as_json:
         told = [
-            {"id": r.id, "state": r.state, "told": r.told, "why": [c.why for c in r.causes]}
+            {
+                "id": r.id,
+                "pipeline": r.pipeline,
+                "state": r.state,
+                "told": r.told,
+                "why": [c.why for c in r.causes],
+            }
             for r in runs
         ]
         print(json.dumps({"waiting": [cause.why for cause in waiting], "runs": told}, indent=2))
         return
     screen = console()
     for cause in waiting:
-        screen.print(f"waits    {cause.why}", highlight=False)
+        screen.print(f"{'waits':12}{cause.why}", highlight=False)
     for run in runs:
         why = "; ".join(cause.why for cause in run.causes)
         end = f" ({run.told})" if run.told else ""
-        screen.print(f"{run.state.lower():9}{run.id}{end}: {why}", highlight=False)
+        state = f"{run.state.lower():12}{run.pipeline:9}"
+        screen.print(f"{state}{run.id}{end}: {why}", highlight=False)
     if not waiting and not runs:
         screen.print("nothing waits, and nothing was triggered yet")
 
@@ -177,15 +187,14 @@ def _keeper(
     from pipelines.triggers.places import place_of
     from recommender.quality.accepted import last_accepted
 
-    first = signals.source_state(config)
-    if not book.knows("source#%") and last_accepted(config.paths.data) is not None:
-        book.note(first, time.time())
-    checks = (
-        lambda: [signals.source_state(config)],
-        lambda: signals.drifted(config, drift),
-        lambda: signals.decayed(config),
-    )
-    return Keeper(book, place_of(config), config.triggers, checks)
+    def source() -> list[Cause]:
+        now = signals.source_state(config)
+        if not book.knows("source#%") and last_accepted(config.paths.data) is not None:
+            book.note(now, time.time())
+        return [now]
+
+    checks = (source, lambda: signals.drifted(config, drift), lambda: signals.decayed(config))
+    return Keeper(book, place_of(config), config.triggers, checks, read=source)
 
 
 def _log() -> None:

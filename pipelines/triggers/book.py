@@ -2,17 +2,19 @@
 
 One SQLite file. A cause that is written down survives a kill; a cause that comes twice is one; a
 run takes all causes that wait, in the same transaction in which it comes to be, so no cause leads
-to two runs and none is lost.
+to two runs and none is lost. A training that stands in for a refresh answers the refresh's causes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.triggers.answer import TRAINING, pipeline_for
 from pipelines.triggers.cause import Cause, Kind
 from recommender.config.triggers import TriggersConfig
 
@@ -25,10 +27,18 @@ CREATE INDEX IF NOT EXISTS waiting ON causes (run) WHERE run IS NULL;
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, began REAL NOT NULL, handle TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL DEFAULT 'STARTING', starts INTEGER NOT NULL DEFAULT 0,
-    ended REAL, told TEXT NOT NULL DEFAULT ''
+    ended REAL, told TEXT NOT NULL DEFAULT '',
+    pipeline TEXT NOT NULL DEFAULT 'training', instead_of TEXT NOT NULL DEFAULT ''
 );
 """
+_ADDED = {
+    "pipeline": "TEXT NOT NULL DEFAULT 'training'",
+    "instead_of": "TEXT NOT NULL DEFAULT ''",
+}
+"""Columns of `runs` that an older book lacks."""
 GOING = ("STARTING", "RUNNING")
+UNREFRESHED = "UNREFRESHED"
+"""How a refresh ends that can't be made; a training follows."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class TriggeredRun:
         causes: why.
         told: how it ended, in words.
         starts: how often it was started: again after a crash.
+        pipeline: one of `pipelines.compile.PIPELINES`.
+        instead_of: the refresh that could not be made, whose causes this run answers; or "".
     """
 
     id: str
@@ -52,6 +64,8 @@ class TriggeredRun:
     causes: tuple[Cause, ...]
     told: str = ""
     starts: int = 0
+    pipeline: str = TRAINING
+    instead_of: str = ""
 
 
 class Book:
@@ -67,6 +81,11 @@ class Book:
         with self._open() as book:
             book.execute("PRAGMA journal_mode = WAL")
             book.executescript(_TABLES)
+        with self._changing() as book:
+            known = {row[1] for row in book.execute("PRAGMA table_info(runs)")}
+            for name, kind in _ADDED.items():
+                if name not in known:
+                    book.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
 
     def add(self, causes: Sequence[Cause], now: float) -> int:
         """Write causes down; return how many were new.
@@ -95,7 +114,7 @@ class Book:
         """Write down a cause that leads to no run: it is taken up already."""
         self.add([cause], now)
         with self._changing() as book:
-            book.execute("UPDATE causes SET run = '' WHERE id = ?", (cause.id,))
+            book.execute("UPDATE causes SET run = '' WHERE id = ? AND run IS NULL", (cause.id,))
 
     def claim(self, run_id: str, config: TriggersConfig, now: float) -> TriggeredRun | None:
         """Make a run of all causes that wait, if it is time for one.
@@ -121,9 +140,33 @@ class Book:
             paused = began is not None and now - began < config.pause_s
             if not quiet or (paused and not asked):
                 return None
-            book.execute("INSERT INTO runs (id, began) VALUES (?, ?)", (run_id, now))
+            kinds = book.execute("SELECT DISTINCT kind FROM causes WHERE run IS NULL").fetchall()
+            pipeline = pipeline_for((Kind(row[0]) for row in kinds), config)
+            book.execute(
+                "INSERT INTO runs (id, began, pipeline) VALUES (?, ?, ?)", (run_id, now, pipeline)
+            )
             book.execute("UPDATE causes SET run = ? WHERE run IS NULL", (run_id,))
         return self.run(run_id)
+
+    def train_instead(self, run_id: str, by: str, told: str, now: float) -> TriggeredRun:
+        """End a refresh that can't be made, and make the training that answers its causes.
+
+        Args:
+            run_id: of the refresh.
+            by: names the training.
+            told: why the refresh can't be made.
+            now: seconds since 1970.
+        """
+        with self._changing() as book:
+            book.execute(
+                "UPDATE runs SET state = ?, told = ?, ended = ? WHERE id = ?",
+                (UNREFRESHED, told, now, run_id),
+            )
+            book.execute(
+                "INSERT INTO runs (id, began, pipeline, instead_of) VALUES (?, ?, ?, ?)",
+                (by, now, TRAINING, run_id),
+            )
+        return self.run(by)
 
     def started(self, run_id: str, handle: str) -> None:
         """Write down what the place where a run is started calls it."""
@@ -169,11 +212,24 @@ class Book:
     def run(self, run_id: str) -> TriggeredRun:
         """Return a run; there must be one of this name."""
         with self._open() as book:
-            began, state, handle, told, starts = book.execute(
-                "SELECT began, state, handle, told, starts FROM runs WHERE id = ?", (run_id,)
+            began, state, handle, *rest = book.execute(
+                "SELECT began, state, handle, told, starts, pipeline, instead_of "
+                "FROM runs WHERE id = ?",
+                (run_id,),
             ).fetchone()
-            causes = _causes(book, "run = ?", (run_id,))
-        return TriggeredRun(run_id, began, state, handle, causes, told, starts)
+            causes = _causes(book, "run = ?", (rest[-1] or run_id,))
+        return TriggeredRun(run_id, began, state, handle, causes, *rest)
+
+    @contextmanager
+    def tended(self) -> Iterator[bool]:
+        """Be the one who brings runs about, for a while; yields whether nobody else is."""
+        with self._path.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

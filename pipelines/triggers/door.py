@@ -121,7 +121,13 @@ def make_app(
             {
                 "waiting": [cause.why for cause in waiting],
                 "runs": [
-                    {"id": r.id, "state": r.state, "why": [c.why for c in r.causes]} for r in runs
+                    {
+                        "id": r.id,
+                        "pipeline": r.pipeline,
+                        "state": r.state,
+                        "why": [c.why for c in r.causes],
+                    }
+                    for r in runs
                 ],
             }
         )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pipelines.run import new_run_id
-from pipelines.triggers.book import Book, TriggeredRun
+from pipelines.triggers.book import UNREFRESHED, Book, TriggeredRun
 from pipelines.triggers.cause import Cause
 from pipelines.triggers.places import CRASHED, Place
 from recommender.config.triggers import TriggersConfig
@@ -23,12 +23,16 @@ STARTS = 3
 class Keeper:
     """Brings the book and the place where runs go into line. Killed, the next one goes on.
 
+    Where several keep one book (`serve` and `watch`), one of them acts at a time.
+
     Args:
         book: of causes and runs.
         place: where runs go.
         config: when one is due.
         checks: are asked for causes every `check_s`; what one raises is logged.
         clock: seconds since 1970.
+        read: returns causes that every run answers, since it reads what they tell of: the source as
+            it is when the run starts. Noticing that later is no reason for another run.
     """
 
     def __init__(
@@ -38,36 +42,48 @@ class Keeper:
         config: TriggersConfig,
         checks: Sequence[Callable[[], list[Cause]]] = (),
         clock: Callable[[], float] = time.time,
+        read: Callable[[], list[Cause]] = list,
     ) -> None:
         self._book = book
         self._place = place
         self._config = config
         self._checks = checks
         self._clock = clock
+        self._read = read
         self._checked = -float("inf")
+        self._said: dict[str, str] = {}
 
     def keep(self, stopped: threading.Event) -> None:
         """Tend until told to stop; runs go on without it."""
         while not stopped.is_set():
-            self.tend()
+            try:
+                self.tend()
+            except Exception:  # a defect of ours ends neither the looking nor the door
+                logger.exception("the look at what is due has failed; the next one goes on")
             stopped.wait(self._config.poll_s)
 
     def tend(self) -> None:
-        """Look at everything once."""
+        """Look at everything once, unless somebody else does so right now."""
+        with self._book.tended() as ours:
+            if ours:
+                self._tend()
+
+    def _tend(self) -> None:
         if self._checks and self._clock() - self._checked >= self._config.check_s:
             self.check()
         for run in self._book.going():
             try:
                 self._look_at(run)
-            except UserError as error:
-                logger.warning("run %s: %s", run.id, error)
+            except UserError as error:  # it stands in the book; the next look goes on
+                self._warn(run, error)
         due = self._book.claim(new_run_id(), self._config, self._clock())
         if due is not None:
-            logger.info("run %s: %s", due.id, "; ".join(cause.why for cause in due.causes))
+            why = "; ".join(cause.why for cause in due.causes)
+            logger.info("run %s (%s): %s", due.id, due.pipeline, why)
             try:
                 self._start(due)
-            except UserError as error:  # it stands in the book; the next look starts it
-                logger.warning("run %s can't be started: %s", due.id, error)
+            except UserError as error:
+                self._warn(due, error)
 
     def check(self) -> None:
         """Ask all checks for causes."""
@@ -90,11 +106,29 @@ class Keeper:
             logger.warning("run %s has crashed and is started again: %s", run.id, told)
             self._start(run)
             return
+        if state == UNREFRESHED:
+            training = self._book.train_instead(run.id, new_run_id(), told, self._clock())
+            logger.warning(
+                "run %s could not refresh the champion (%s); run %s trains",
+                run.id,
+                told,
+                training.id,
+            )
+            self._start(training)
+            return
         logger.info("run %s: %s %s", run.id, state, told)
         self._book.ended(run.id, state, told, self._clock())
 
+    def _warn(self, run: TriggeredRun, error: UserError) -> None:
+        """Log what is in a run's way, once and not at every look."""
+        if self._said.get(run.id) != str(error):
+            self._said[run.id] = str(error)
+            logger.warning("run %s has to wait: %s", run.id, error)
+
     def _start(self, run: TriggeredRun) -> None:
         try:
+            for cause in self._read():
+                self._book.note(cause, self._clock())
             handle = self._place.start(run)
         except UserError as error:
             if error.passing:

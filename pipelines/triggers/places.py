@@ -10,13 +10,24 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from pipelines.triggers.book import TriggeredRun
+from pipelines.run import alone
+from pipelines.triggers.answer import MAY_REFUSE, REFRESH
+from pipelines.triggers.book import UNREFRESHED, TriggeredRun
 from pipelines.triggers.cause import Kind
 from recommender.config import Config
+from recommender.errors import ConfigError, UserError
 from recommender.files import read_json, write_json
 
 CRASHED = "CRASHED"
 """A run that ended without saying how; it may be started again."""
+
+_COMMAND = "pipelines.cli"
+
+
+class BusyError(UserError):
+    """Another run is at work where this one would be."""
+
+    passing = True
 
 
 class Place(Protocol):
@@ -32,6 +43,8 @@ class Place(Protocol):
 
     def outcome(self, run: TriggeredRun) -> tuple[str, str] | None:
         """Return how a started run ended (a state, and words), or None while it goes on.
+
+        `CRASHED` and `UNREFRESHED` are states that something follows on.
 
         Raises:
             UserError: that can't be found out now.
@@ -50,14 +63,26 @@ class Here:
         self._config = config
 
     def start(self, run: TriggeredRun) -> str:
-        """Start `ostinato run`, unless a process of this run is alive or it has ended."""
+        """Start `ostinato run` or `refresh`, unless this run has a process or has ended.
+
+        Raises:
+            BusyError: another run is at work in the workspace.
+        """
         folder = self._config.paths.run(run.id)
         if (folder / "outcome.json").exists() or self._alive(run.handle):
             return run.handle
+        if begun := _process_of(run.id):  # by somebody who was killed before writing it down
+            return begun
+        try:
+            with alone(self._config.paths.root):
+                pass
+        except ConfigError as error:
+            raise BusyError(error.message, "it is started when that has ended") from error
         folder.mkdir(parents=True, exist_ok=True)
         tree = folder / "triggered.yaml"
         write_json(tree, self._config.model_dump(mode="json"))  # JSON is YAML
-        words = ["-m", "pipelines.cli", "run", "--config", str(tree), "--run-id", run.id]
+        command = "refresh" if run.pipeline == REFRESH else "run"
+        words = ["-m", _COMMAND, command, "--config", str(tree), "--run-id", run.id]
         with (folder / "triggered.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 our own command
                 [sys.executable, *words],
@@ -76,7 +101,9 @@ class Here:
         folder = self._config.paths.run(run.id)
         if (folder / "outcome.json").exists():
             told = read_json(folder / "outcome.json")
-            return str(told["state"]), str(told["error"] or "")
+            state, why = str(told["state"]), str(told["error"] or "")
+            refused = state == "FAILED" and told["failed_step"] in MAY_REFUSE
+            return (UNREFRESHED if refused else state), why
         return CRASHED, f"its process ended without a record; see {folder / 'triggered.log'}"
 
     def stop(self, run: TriggeredRun) -> None:
@@ -93,9 +120,20 @@ class Here:
         try:
             process = psutil.Process(int(handle))
             # A number is given to another process some day.
-            return "pipelines.cli" in process.cmdline() and process.status() != "zombie"
+            return _COMMAND in process.cmdline() and process.status() != "zombie"
         except psutil.Error:
             return False
+
+
+def _process_of(run_id: str) -> str:
+    """Return the number of the process that is at a run on this machine, or ""."""
+    import psutil
+
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if _COMMAND in words and run_id in words and process.info["status"] != "zombie":
+            return str(process.pid)
+    return ""
 
 
 class There:
@@ -113,13 +151,16 @@ class There:
         from pipelines.backend.connection import connect
         from pipelines.backend.identity import source_version
         from pipelines.backend.submit import submit
+        from pipelines.compile import FOLDER, for_pipeline
 
         data = source_version(self._config)
         if any(cause.kind is not Kind.LANDED for cause in run.causes):
             # Data that are the same are no reason against it: that is what the causes say.
             told = "\0".join(sorted(cause.id for cause in run.causes))
             data = f"{data}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
-        return submit(connect(self._config), self._config, data=data).run_id
+        tree = for_pipeline(run.pipeline, self._config)
+        package = FOLDER / f"{run.pipeline}.yaml"
+        return submit(connect(tree), tree, data=data, package=package).run_id
 
     def outcome(self, run: TriggeredRun) -> tuple[str, str] | None:
         """Ask the backend."""
@@ -133,7 +174,10 @@ class There:
             return "DELETED", "somebody deleted it on the backend"
         if not seen.ended:
             return None
-        return seen.state, "; ".join(f"{step}: {why}" for step, why in seen.errors.items())
+        failed = {step for step, state in seen.steps.items() if state == "FAILED"}
+        refused = seen.state == "FAILED" and failed & MAY_REFUSE
+        why = "; ".join(f"{step}: {why}" for step, why in seen.errors.items())
+        return (UNREFRESHED if refused else seen.state), why
 
 
 def place_of(config: Config) -> Place:

@@ -8,9 +8,31 @@ from pydantic import Field
 
 from recommender.config.section import Section
 
+Answer = Literal["train", "refresh"]
+"""A full training, or a refresh: the champion learns what happened since. Where it can't be
+refreshed (there is none, it saw somebody who was forgotten, its settings are others, nothing was
+learned …), a full training follows at once."""
+
+
+class LandedTrigger(Section):
+    """What new data lead to."""
+
+    run: Answer = "train"
+    """How they are answered."""
+
+
+class AskedTrigger(Section):
+    """What it leads to that somebody asks."""
+
+    run: Answer = "train"
+    """How that is answered."""
+
 
 class DriftTriggers(Section):
     """How far what is there now may be from the last accepted data; null: not looked at."""
+
+    run: Answer = "train"
+    """How drift is answered."""
 
     popularity: float | None = Field(0.3, gt=0, le=1)
     """Jensen–Shannon distance of the items' popularity, 0 (the same) to 1."""
@@ -25,6 +47,9 @@ class DriftTriggers(Section):
 
 class QualityTrigger(Section):
     """When what people do with lists has become worse."""
+
+    run: Answer = "train"
+    """How that is answered."""
 
     recent_days: int = Field(3, ge=1)
     """The days that are judged: the last ones of the served log."""
@@ -43,7 +68,10 @@ class QualityTrigger(Section):
 
 
 class TriggersConfig(Section):
-    """What starts a run by itself, and how often it may."""
+    """What starts a run by itself, which one, and how often it may.
+
+    A run answers all causes that wait; if any of them wants a full training, it is one.
+    """
 
     launch: Literal["local", "backend"] = "local"
     """Runs on this machine, or on the Kubeflow Pipelines backend (`backend`)."""
@@ -74,6 +102,12 @@ class TriggersConfig(Section):
 
     clock_tolerance_s: float = Field(300.0, ge=0)
     """How old a signed request may be: a copied one is worthless afterwards."""
+
+    landed: LandedTrigger = LandedTrigger()
+    """What new data lead to."""
+
+    asked: AskedTrigger = AskedTrigger()
+    """What it leads to that somebody asks."""
 
     drift: DriftTriggers = DriftTriggers()
     """How far data may move."""

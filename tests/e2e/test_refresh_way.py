@@ -18,8 +18,9 @@ def test_a_champion_is_refreshed_judged_and_rolled_out_by_the_same_steps(house):
     nobody = shop.ostinato("refresh")
     assert nobody.returncode == 1
     assert "no champion that could be refreshed" in nobody.stderr
-    # Only the first cut differs: the second run's data are those of some days later.
-    trained = shop.ostinato("run", "--set", "split.test_share=0.25")
+    # The cut differs: the second run's data are those of some days later. Four epochs on three
+    # quarters of a tiny log leave groups behind, which is not what is looked at here.
+    trained = shop.run("split.test_share=0.25", "evaluation.gate.slices=false")
     assert trained.returncode == 0, trained.stderr
     first = shop.step("deploy")["summary"]["champion"]
     refreshed = shop.ostinato("refresh", "--set", "refresh.method=lora", timeout=1200)

@@ -155,6 +155,19 @@ def test_what_does_not_pass_ends_after_a_bounded_number_of_attempts(server):
     assert not server.runs
 
 
+@pytest.mark.parametrize("broken", ["/pipelines/upload", "/pipelines/upload_version", "/runs"])
+def test_what_is_half_created_is_gone_on_with_by_the_same_command(server, broken):
+    config = config_for(server)
+    server.broken[f"POST {broken}"] = [503] * 3
+    with pytest.raises(BackendError, match="503") as told:
+        submit(connect(config), config)
+    assert told.value.passing
+    assert not server.runs
+    assert submit(connect(config), config).created
+    made = (server.experiments, server.pipelines, server.versions, server.runs)
+    assert [len(each) for each in made] == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "OSTINATO_KFP_TOKEN"), (403, "backend.namespace"), (404, "host")]
 )

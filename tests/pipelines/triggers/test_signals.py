@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import boto3
@@ -12,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.run import alone
 from pipelines.triggers.book import Book, TriggeredRun
 from pipelines.triggers.cause import Cause, Kind
 from pipelines.triggers.door import NoSuchDataError
-from pipelines.triggers.places import Here
+from pipelines.triggers.places import BusyError, Here
 from pipelines.triggers.signals import drifted, look, loss, source_state
 from recommender.config import Config
 from recommender.config.triggers import QualityTrigger
@@ -205,7 +207,7 @@ def test_with_too_few_people_nothing_is_said():
     assert "nobody" in told
 
 
-def ended(place: Here, run: TriggeredRun, timeout_s: float = 60) -> tuple[str, str]:
+def ended(place: Here, run: TriggeredRun, timeout_s: float = 600) -> tuple[str, str]:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if found := place.outcome(run):
@@ -223,12 +225,22 @@ def test_a_run_of_this_machine_outlives_whoever_started_it_and_tells_how_it_ende
     run = book.run(run.id)
     assert place.outcome(run) is None
     assert place.start(run) == run.handle  # asked twice, it runs once
+    # Whoever was killed before it could write the handle down left a process that is found again.
+    assert place.start(replace(run, handle="")) == run.handle
     state, told = ended(place, run)
     assert state == "FAILED"
     assert "log.csv" in told
     assert place.start(run) == run.handle  # it has ended; it isn't run again
     record = json.loads((config.paths.run(run.id) / "outcome.json").read_text())
     assert record["run_id"] == run.id
+
+
+def test_a_run_waits_for_another_one_that_is_at_work_in_the_workspace(tmp_path):
+    config = shop(tmp_path, clicks(["a"]))
+    with alone(config.paths.root), pytest.raises(BusyError, match="another run is at work") as told:
+        Here(config).start(TriggeredRun("r", 0, "STARTING", "", ()))
+    assert told.value.passing
+    assert not config.paths.run("r").exists()
 
 
 def test_a_process_that_is_gone_without_a_word_has_crashed(tmp_path):
