@@ -20,7 +20,7 @@ from pipelines.triggers.book import Book
 from pipelines.triggers.cause import InvalidCauseError, Kind, read
 from pipelines.triggers.door import NoSuchDataError, make_app
 from pipelines.triggers.guard import MOMENT, SIGNATURE, Guard, secrets_of, signature
-from recommender.errors import ConfigError
+from recommender.errors import ConfigError, StorageError
 
 TOKEN, SECRET = "t" * 32, "s" * 32
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -108,6 +108,23 @@ def test_data_that_are_not_there_are_refused(book):
     told = client(book, look).post("/events", json=event(data_version="d-1"), headers=BEARER)
     assert (told.status_code, told.json()["error"]) == (422, "there is no d-1")
     assert not book.waiting()
+
+
+def test_where_s3_throttles_the_sender_is_told_to_come_back(book):
+    throttled = [StorageError("s3://lake: SlowDown")]
+
+    def look(cause):
+        if throttled:
+            raise throttled.pop()
+
+    door = client(book, look)
+    told = door.post("/events", json=event(), headers=BEARER)
+    assert told.status_code == 503
+    assert int(told.headers["retry-after"]) > 0
+    assert "SlowDown" in told.json()["error"]
+    assert not book.waiting()
+    assert door.post("/events", json=event(), headers=BEARER).status_code == 202
+    assert len(book.waiting()) == 1
 
 
 def test_a_signed_request_is_let_in_and_a_changed_or_old_one_is_not(book):
