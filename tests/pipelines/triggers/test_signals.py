@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import boto3
@@ -14,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.run import alone
-from pipelines.triggers.book import Book, TriggeredRun
+from pipelines.triggers.book import TriggeredRun
 from pipelines.triggers.cause import Cause, Kind
 from pipelines.triggers.door import NoSuchDataError
 from pipelines.triggers.places import BusyError, Here
@@ -205,34 +202,6 @@ def test_with_too_few_people_nothing_is_said():
     told = loss(lists(0.4, 0.0, 400, seed=2), END, QUALITY)
     assert told is not None
     assert "nobody" in told
-
-
-def ended(place: Here, run: TriggeredRun, timeout_s: float = 600) -> tuple[str, str]:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found := place.outcome(run):
-            return found
-        time.sleep(0.05)
-    pytest.fail("it did not end")
-
-
-def test_a_run_of_this_machine_outlives_whoever_started_it_and_tells_how_it_ended(tmp_path):
-    config = shop(tmp_path, [])  # it can be read, and holds nothing: a run that fails quickly
-    place, book = Here(config), Book(tmp_path / "book.db")
-    book.add([Cause("1", Kind.ASKED, "please")], 0)
-    run = book.claim("20260101-000000-abcd", config.triggers, 100)
-    book.started(run.id, place.start(run))
-    run = book.run(run.id)
-    assert place.outcome(run) is None
-    assert place.start(run) == run.handle  # asked twice, it runs once
-    # Whoever was killed before it could write the handle down left a process that is found again.
-    assert place.start(replace(run, handle="")) == run.handle
-    state, told = ended(place, run)
-    assert state == "FAILED"
-    assert "log.csv" in told
-    assert place.start(run) == run.handle  # it has ended; it isn't run again
-    record = json.loads((config.paths.run(run.id) / "outcome.json").read_text())
-    assert record["run_id"] == run.id
 
 
 def test_a_run_waits_for_another_one_that_is_at_work_in_the_workspace(tmp_path):

@@ -12,11 +12,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.triggers.book import Book
+from pipelines.triggers.places import Here
+from recommender.config import load
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "t" * 32
@@ -113,11 +117,21 @@ def test_events_sent_twice_and_a_watcher_that_is_ended_in_the_middle_make_one_ru
         until(lambda: len(book.waiting()) == 3, door)
         assert book.latest(9) == ()
 
+    place = Here(load(at_once))
     with at_work(tmp_path, "watch", "--config", str(at_once)) as first:
         until(lambda: [run.state for run in book.going()] == ["RUNNING"], first)
-    assert first.returncode == 0
-    assert "runs that were started go on" in (tmp_path / "watch.log").read_text()
-    (run,) = book.latest(9)
+        (run,) = book.latest(9)
+        held = psutil.Process(int(run.handle))
+        held.suspend()
+    try:
+        assert first.returncode == 0
+        assert "runs that were started go on" in (tmp_path / "watch.log").read_text()
+        # It outlives who started it. Asked for twice, it runs once, also by somebody whose
+        # predecessor was killed before it could write the process down.
+        assert place.outcome(run) is None
+        assert place.start(run) == place.start(replace(run, handle="")) == run.handle
+    finally:
+        held.resume()
     assert [cause.id.partition("#")[0] for cause in run.causes].count("lake") == 2
     assert len(run.causes) == 3
 
@@ -128,5 +142,6 @@ def test_events_sent_twice_and_a_watcher_that_is_ended_in_the_middle_make_one_ru
     assert ended.state == "FAILED"
     assert "log.csv" in ended.told
     assert book.waiting() == ()
+    assert place.start(ended) == run.handle  # it has ended; it isn't run again
     (folder,) = (tmp_path / "state" / "runs").iterdir()
     assert json.loads((folder / "outcome.json").read_text())["run_id"] == run.id
