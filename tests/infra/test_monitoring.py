@@ -1,6 +1,6 @@
-"""Dashboards, alerts and health: every metric is exported by somebody, every alert has a runbook.
+"""Dashboards and alerts: every metric is exported by somebody, every alert has a runbook.
 
-Expressions are parsed as PromQL, and the health script is run by the Lua that Argo CD speaks.
+Expressions are parsed as PromQL.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from pathlib import Path
 import promql_parser
 import pytest
 import yaml
+from platform_pods import KUBEFLOW, WORKFLOW_CONTROLLER
 from prometheus_client import CollectorRegistry
-from rendered import ARGOCD, KUSTOMIZE, ROOT
+from rendered import KUSTOMIZE, OVERLAYS, ROOT, name_of, of_kind, selects
+
+from pipelines.triggers.book import Book
+from pipelines.triggers.metrics import TriggerMetrics
 
 MONITORING = KUSTOMIZE / "base" / "monitoring"
 DASHBOARDS = sorted(MONITORING.glob("dashboards/*.json"))
@@ -32,7 +36,7 @@ OTHERS = {
     # the kubelet
     "kubelet_volume_stats_available_bytes",
     "kubelet_volume_stats_capacity_bytes",
-    # Argo Workflows 3.6, which KFP's backend runs on
+    # Argo Workflows 3.7, which KFP's backend runs on (the PodMonitor `workflows`)
     "argo_workflows_total_count",
 }
 """Well-known metrics of others that our expressions may use; nothing else."""
@@ -43,9 +47,7 @@ def exported():
     """Return what our own code exports: sample names with their label names."""
     from feature_repo.freshness_metrics import _GAUGES
     from feature_repo.stream.metrics import StreamMetrics
-    from pipelines.triggers.book import Book
     from pipelines.triggers.cause import Cause, Kind
-    from pipelines.triggers.metrics import TriggerMetrics
     from recommender.config.triggers import TriggersConfig
     from serving.telemetry.metrics import ServingMetrics
 
@@ -152,6 +154,84 @@ def test_every_metric_that_we_export_is_looked_at_somewhere():
     assert ours - families == {"ostinato_stream_batch_events"}
 
 
+def exported_before_anything_happened():
+    """Return the metrics of a trigger receiver that has just been installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = TriggerMetrics(Book(Path(folder) / "book.db")).text()
+    return set(re.findall(r"^(ostinato_\w+)", text, re.MULTILINE))
+
+
+def comparisons(node):
+    """Yield the comparisons in an expression."""
+    if isinstance(node, promql_parser.BinaryExpr):
+        if str(node.op) in (">", ">=", "<", "<="):
+            yield node
+        yield from comparisons(node.lhs)
+        yield from comparisons(node.rhs)
+    elif isinstance(node, promql_parser.ParenExpr):
+        yield from comparisons(node.expr)
+
+
+def too_old(node):
+    """Return the selectors of what an expression finds too old: `time() - x > limit`."""
+    return [
+        found
+        for each in comparisons(node)
+        if str(each.op).startswith(">") and "time()" in str(each.lhs)
+        for found in selectors(each.lhs)
+    ]
+
+
+def test_what_never_happened_is_no_reason_for_silence():
+    """A series that is not there is older than no limit: such a rule would never speak up."""
+    always = exported_before_anything_happened()
+    assert "ostinato_trigger_causes_waiting" in always
+    rare = {each for each in exported() if each.startswith(("ostinato_trigger", "ostinato_drift"))}
+    rare -= always
+    assert too_old(promql_parser.parse("time() - max(ostinato_drift_looked_timestamp_seconds) > 9"))
+    asked = set()
+    for rule in rules():
+        parsed = promql_parser.parse(rule["expr"])
+        assert not {each.name for each in too_old(parsed)} & rare, rule["alert"]
+        if isinstance(parsed, promql_parser.BinaryExpr) and str(parsed.op) == "unless":
+            # "The receiver has been there long enough, unless …"
+            assert {each.name for each in selectors(parsed.lhs)} <= always, rule["alert"]
+            assert all(each.offset for each in selectors(parsed.lhs)), rule["alert"]
+            asked.add(rule["alert"])
+    assert asked == {"OstinatoNoRunSucceeds", "OstinatoDriftUnknown"}
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_argos_controller_is_scraped_as_it_speaks_and_only_our_runs_count(environment):
+    labels, port, scheme = WORKFLOW_CONTROLLER
+    (monitor,) = [
+        each["spec"]
+        for each in of_kind(environment, "PodMonitor")
+        if "namespaceSelector" in each["spec"]
+    ]
+    assert monitor["namespaceSelector"]["matchNames"] == list(KUBEFLOW.values())
+    assert selects(monitor["selector"], labels)
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["scheme"]) == (port, scheme)
+    assert endpoint["tlsConfig"] == {"insecureSkipVerify": True}, "it signs its own certificate"
+    # The target's namespace is the controller's; that of a workflow is moved aside by Prometheus.
+    assert not endpoint.get("honorLabels")
+    for where, expr in expressions():
+        for each in selectors(promql_parser.parse(expr.replace("$__rate_interval", "5m"))):
+            if each.name.startswith("argo_"):
+                told = {m.name: m.value for m in each.matchers.matchers}
+                assert told["exported_namespace"] == "ostinato", where
+
+
+@pytest.mark.parametrize("environment", OVERLAYS)
+def test_prometheus_is_told_of_every_monitor_and_rule(environment):
+    """The chart kube-prometheus-stack chooses them by the name of its release."""
+    page = OPERATIONS.read_text()
+    for each in of_kind(environment, "ServiceMonitor", "PodMonitor", "PrometheusRule"):
+        release = each["metadata"]["labels"]["release"]
+        assert f"`release: {release}`" in page, name_of(each)
+
+
 def test_a_made_up_metric_or_label_is_found():
     check = test_every_metric_is_exported_and_has_the_labels_that_are_asked_for
     with pytest.raises(AssertionError, match="ostinato_clicks_total"):
@@ -219,77 +299,6 @@ def test_the_dashboards_show_what_they_are_for():
         "runs",
     ):
         assert what in titles
-
-
-def health(service):
-    from lupa.lua51 import LuaRuntime
-
-    lua = LuaRuntime()
-    lua.globals().obj = lua.table_from(service, recursive=True)
-    found = lua.execute((ARGOCD / "inference-service-health.lua").read_text())
-    return found["status"], found["message"]
-
-
-def service(canaries=(), reported=(), ready="True", model=None, url="http://x", **status):
-    """Return an InferenceService whose spec asks for canaries and whose status reports others."""
-    spec = {"predictor": {"name": "m-1", "model": {"storageUri": "s3://models/m-1"}}}
-    if canaries:
-        spec["canary"] = [
-            {"trafficPercent": share, "predictor": {"name": name}} for name, share in canaries
-        ]
-    told = {
-        "url": url,
-        "conditions": [{"type": "PredictorReady", "status": ready, "reason": "why"}],
-        "canaryStatuses": [
-            {"name": name, "trafficPercent": share, "ready": up, "modelStatus": state or {}}
-            for name, share, up, state in reported
-        ],
-        **status,
-    }
-    if model:
-        told["modelStatus"] = model
-    return {"metadata": {"generation": 9}, "spec": spec, "status": told}
-
-
-BROKEN = {
-    "transitionStatus": "BlockedByFailedLoad",
-    "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "bad file"},
-}
-
-
-@pytest.mark.parametrize(
-    ("found", "status", "words"),
-    [
-        (service(), "Healthy", "as asked for"),
-        (service([("m-2", 5)], [("m-2", 5, True, None)]), "Healthy", "as asked for"),
-        # The status is of the spec before: everything in it is true, and says nothing of this one.
-        (service([("m-2", 5)]), "Progressing", "m-2 is not reported yet"),
-        (service([("m-2", 25)], [("m-2", 5, True, None)]), "Progressing", "has 5 %, not 25 %"),
-        (service([], [("m-2", 5, True, None)]), "Progressing", "m-2 is still reported"),
-        (service([("m-3", 5)], [("m-2", 5, True, None)]), "Progressing", "still reported"),
-        (service([("m-2", 0)], [("m-2", 0, False, None)]), "Progressing", "not ready"),
-        (service([("m-2", 5)], [("m-2", 0, False, BROKEN)]), "Degraded", "m-2: Blocked"),
-        (service(model=BROKEN), "Degraded", "bad file"),
-        (service(ready="False"), "Degraded", "why"),
-        (service(ready="False", url=None), "Progressing", "why"),
-        (service(ready="Unknown"), "Progressing", "why"),
-        ({"metadata": {}, "spec": service()["spec"]}, "Progressing", "not reported"),
-        ({"metadata": {}, "spec": {"predictor": {"model": {}}}}, "Suspended", "no model yet"),
-    ],
-)  # fmt: skip
-def test_health_is_of_the_spec_that_is_there(found, status, words):
-    told = health(found)
-    assert told[0] == status
-    assert words in told[1]
-
-
-def test_argo_cd_gets_that_script():
-    (generator,) = yaml.safe_load((ARGOCD / "kustomization.yaml").read_text())["configMapGenerator"]
-    (file,) = generator["files"]
-    key, _, path = file.partition("=")
-    assert key == "resource.customizations.health.serving.kserve.io_InferenceService"
-    assert (ARGOCD / path).is_file()
-    assert generator["name"] == "argocd-cm"
 
 
 def test_every_file_that_operations_names_is_there():
