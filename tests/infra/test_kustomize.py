@@ -393,47 +393,6 @@ def test_what_the_deployments_start_is_what_our_programs_take(tmp_path):
     assert "No such option" not in told.output
 
 
-def test_a_schedule_of_events_says_what_the_receiver_reads():
-    """What the sensors send is what the trigger receiver takes."""
-    from pipelines.triggers.cause import Kind
-    from pipelines.triggers.cause import read as causes_of
-
-    record = {
-        "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": "data"}, "object": {"key": "raw/1.csv", "sequencer": "A"}},
-    }
-    events = {"lake": {"notification": [record], "body": {"Records": [record]}}}
-    for environment in OVERLAYS:
-        for sensor in of_kind(environment, "Sensor"):
-            for trigger in sensor["spec"]["triggers"]:
-                sent: dict = {}
-                for each in trigger["template"]["http"]["payload"]:
-                    put(sent, each["dest"], taken(each["src"], events.get("lake", {})))
-                (cause,) = causes_of(sent)
-                landed = trigger["template"]["name"] == "landed"
-                assert cause.kind is (Kind.LANDED if landed else Kind.ASKED)
-                if landed:
-                    assert cause.location == "s3://data/raw/1.csv"
-
-
-def taken(src, data):
-    if "value" in src:
-        return src["value"]
-    if "contextKey" in src:
-        return f"the event's {src['contextKey']}"
-    value = {**data, "body": {**data["body"], "why": "somebody asks"}}
-    for part in src["dataKey"].split("."):
-        value = value[part]
-    return value if src.get("useRawData") or isinstance(value, str) else str(value)
-
-
-def put(sent, dest, value):
-    *path, last = dest.split(".")
-    for part in path:
-        sent = sent.setdefault(part, {})
-    sent[last] = value
-
-
 def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
     sys.path.append(str(KUSTOMIZE))
     import pin
