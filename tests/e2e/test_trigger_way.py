@@ -55,7 +55,5 @@ def test_new_data_without_a_champion_are_trained_on_whoever_watches_meanwhile(ho
     assert shop.last_run.name == training["id"]
     assert shop.outcome()["state"] == "SUCCEEDED"
     # Whether it won its place or not, the model is on record.
-    assert shop.step("register")["status"] == "succeeded"
-    assert len(shop.registered().models) == 1
-    # The champion is there by now, or it isn't: nothing happens without a further cause.
-    watched(lambda book: len(book.latest(9)) == 2)
+    version = shop.step("register")["summary"]["version"]
+    assert version in shop.registered().models
