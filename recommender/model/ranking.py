@@ -57,6 +57,8 @@ class Target(nn.Module):
 
     Attributes:
         elsewhere: returns rows of `own_IO` where processes share it out; None: it is here.
+        sparse: whether, in training, the gradient of `own_IO` has the rows that were asked for
+            alone.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class Target(nn.Module):
         # What was never put in front of anybody stays at nought.
         self.own_IO = nn.Parameter(torch.zeros(items, outputs))
         self.elsewhere: Callable[[Tensor], Tensor] | None = None
+        self.sparse = False
 
     def own(self, rows_X: Tensor) -> Tensor:
         """Return what catalogue rows have of their own, (X, O)."""
         if self.elsewhere is not None:
             return self.elsewhere(rows_X)
-        return nn.functional.embedding(rows_X, self.own_IO)
+        sparse = self.sparse and self.training
+        return nn.functional.embedding(rows_X, self.own_IO, sparse=sparse)
 
 
 class ActionHead(nn.Module):

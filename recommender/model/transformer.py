@@ -131,7 +131,7 @@ class UnifiedTransformer(nn.Module):
 
     def item_tables(self) -> list[nn.Parameter]:
         """Return the parameters that have a row per item."""
-        return [self.tower.id_ID, self.popularity.rest_I]
+        return [self.get_parameter(name) for name in self.holders()]
 
     def holders(self) -> dict[str, ItemTower | Popularity | Target]:
         """Return who holds what is learned of each item alone, by the parameter's name."""
@@ -142,7 +142,8 @@ class UnifiedTransformer(nn.Module):
 
     def sparse_rows(self, sparse: bool) -> None:
         """Say whether the gradients of item tables have the rows that were asked for alone."""
-        self.tower.sparse = self.popularity.sparse = sparse
+        for holder in self.holders().values():
+            holder.sparse = sparse
 
     def _compared(self, vectors_XD: Tensor) -> Tensor:
         if self.config.similarity == "dot":

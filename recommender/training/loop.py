@@ -90,7 +90,7 @@ def fit(
     objective = (objective or Objective(phase.examples, config)).to(device)
     losses = team.losses(module, objective)
     # From here on the processes of a group hold the same to the bit: what they go back to, too.
-    fresh = {name: value.clone() for name, value in module.state_dict().items()}
+    fresh = {name: value.detach().cpu().clone() for name, value in module.named_parameters()}
     resume(run, phase, checkpoints)
     machine = Machine(device, config.precision, config.threads, objective.softmax, team.size)
     if config.compile:
@@ -129,7 +129,7 @@ def fit(
         if on_epoch is not None:
             on_epoch(run.curve[-1])
         save(run, phase, checkpoints)
-    module.load_state_dict(run.best or run.kept())
+    run.answer_with(run.best or run.kept())
     module.packed = False
     module.to("cpu")
     team.put_together(module)
@@ -229,10 +229,10 @@ def _end_epoch(
     ndcg = None
     answers = run.kept() if phase.validation else {}
     if phase.validation:
-        learning = {name: value.clone() for name, value in run.module.state_dict().items()}
-        run.module.load_state_dict(answers)
+        learning = run.weights()
+        run.answer_with(answers)
         ndcg = phase.validation.ndcg(scorer(run.module, catalogue))
-        run.module.load_state_dict(learning)
+        run.answer_with(learning)
     run.curve.append(
         Epoch(
             phase.name,

@@ -77,9 +77,10 @@ class Objective:
         self.all_known = bool(examples.known.all())
         self.column_I = torch.zeros(len(examples.known), dtype=torch.int64)
         self.column_I[self.known_N] = torch.arange(len(self.known_N))
-        self.popularity_XNF = torch.from_numpy(
-            np.ascontiguousarray(examples.popularity[:, examples.known])
-        )
+        popularity = examples.popularity
+        if not self.all_known:
+            popularity = popularity[:, examples.known]
+        self.popularity_XNF = torch.from_numpy(np.ascontiguousarray(popularity))
         self.negatives = None
         if config.loss != "full":
             counts_I = (

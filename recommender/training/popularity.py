@@ -29,7 +29,8 @@ def log_popularity(
     order = np.argsort(log.times, kind="stable")
     items_E = log.items[order]
     before_X = np.searchsorted(log.times[order], moments, side="left")
-    counts = np.zeros((len(moments), size, len(memories)), np.float64)
+    # A catalogue of millions, at many moments: no more than one column is held beside the answer.
+    counts = np.empty((len(moments), size, len(memories)), np.float32)
     for feature, share in enumerate(memories):
         half_life = np.inf if share is None else max(1.0, share * before_X[-1])
         start, count_I = 0, np.zeros(size)
@@ -37,6 +38,6 @@ def log_popularity(
             ages = stop - np.arange(start, stop)
             fresh_I = np.bincount(items_E[start:stop], 0.5 ** (ages / half_life), size)
             count_I = count_I * 0.5 ** ((stop - start) / half_life) + fresh_I
-            counts[moment, :, feature] = count_I
+            counts[moment, :, feature] = np.log(count_I + SMOOTHING)
             start = stop
-    return np.log(counts + SMOOTHING).astype(np.float32)
+    return counts

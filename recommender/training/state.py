@@ -122,10 +122,17 @@ class Run:
             else:
                 self.mean[name] = parameter.detach().clone()
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of what learns; what is known of items from the start is not copied."""
+        return {name: value.detach().clone() for name, value in self.module.named_parameters()}
+
     def kept(self) -> dict[str, Tensor]:
         """Return a copy of the weights that answer: their running mean, where one is kept."""
-        state = {name: value.clone() for name, value in self.module.state_dict().items()}
-        return state | {name: value.clone() for name, value in self.mean.items()}
+        return self.weights() | {name: value.clone() for name, value in self.mean.items()}
+
+    def answer_with(self, weights: dict[str, Tensor]) -> None:
+        """Put weights into the module."""
+        self.module.load_state_dict(self.module.state_dict() | weights)
 
 
 def optimizer_of(module: UnifiedTransformer, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -176,14 +183,13 @@ def resume(run: Run, phase: Phase, checkpoints: Checkpoints) -> bool:
         return False
     run.position = Position(**found.values["position"])
     run.curve = [Epoch(**epoch) for epoch in found.values["curve"]]
-    state = run.module.state_dict()
     kinds = ("weights", "optimizer", "best", "mean")
     parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
     for name, value in found.tensors.items():
         kind, _, rest = name.partition("/")
         if rest:
             parts[kind][rest] = value
-    run.module.load_state_dict(state | parts["weights"])
+    run.answer_with(parts["weights"])
     device = run.module.log_scale.device
     run.best, run.mean = (
         {name: value.to(device) for name, value in parts[kind].items()} for kind in ("best", "mean")
@@ -214,7 +220,7 @@ def go_back(run: Run, phase: Phase, checkpoints: Checkpoints, fresh: dict[str, T
     halvings = run.position.halvings + 1
     if not resume(run, phase, checkpoints):
         torch.manual_seed(phase.seed)
-        run.module.load_state_dict(fresh)
+        run.answer_with(fresh)
         run.optimizer.state.clear()
         run.position, run.curve = Position(), list(phase.before)
         run.best, run.mean = {}, {}

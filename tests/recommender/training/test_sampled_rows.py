@@ -90,9 +90,15 @@ def step_bytes(items: int, config) -> int:
     return largest.bytes
 
 
-@pytest.mark.parametrize("loss", ["sampled", "gbce"])
-def test_nothing_that_a_step_makes_grows_with_the_catalogue(tmp_path, loss):
-    config = tiny_config(tmp_path, loss=loss, negatives=64)
+def with_head(config, head):
+    """The configuration with another ranking head."""
+    ranking = config.model.ranking.model_copy(update={"head": head})
+    return config.model_copy(update={"model": config.model.model_copy(update={"ranking": ranking})})
+
+
+@pytest.mark.parametrize(("loss", "head"), [("sampled", "target"), ("gbce", "plain")])
+def test_nothing_that_a_step_makes_grows_with_the_catalogue(tmp_path, loss, head):
+    config = with_head(tiny_config(tmp_path, loss=loss, negatives=64), head)
     few, many = (step_bytes(items, config) for items in (2_000, 300_000))
     assert many <= 1.5 * few
     assert many < 300_000 * 4
@@ -116,9 +122,9 @@ def test_a_step_changes_the_rows_it_read_and_no_others(tmp_path):
     assert len(read) < 100
 
 
-@pytest.mark.parametrize("loss", ["sampled", "gbce"])
-def test_rows_alone_have_the_gradients_of_the_whole_tables(tmp_path, loss):
-    config = tiny_config(tmp_path, loss=loss, negatives=16)
+@pytest.mark.parametrize(("loss", "head"), [("sampled", "target"), ("gbce", "plain")])
+def test_rows_alone_have_the_gradients_of_the_whole_tables(tmp_path, loss, head):
+    config = with_head(tiny_config(tmp_path, loss=loss, negatives=16), head)
     examples = examples_of(80)
     found = []
     for sparse in (False, True):
