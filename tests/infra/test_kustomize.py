@@ -33,7 +33,7 @@ from rendered import (
 sys.path.append(str(ROOT / "tests" / "serving" / "rollout" / "kserve"))
 
 OLDEST, NEWEST = "1.33", "1.37"
-CORE = re.compile(r"^(v1|apps/.*|policy/.*|[a-z.]+\.k8s\.io/.*)$")
+CORE = re.compile(r"^(v1|apps/.*|policy/.*|(?!gateway\.)[a-z.]+\.k8s\.io/.*)$")
 KSERVE = {"InferenceService": "V1beta1InferenceService", "ServingRuntime": "V1alpha1ServingRuntime"}
 
 pytestmark = pytest.mark.may_skip
