@@ -54,12 +54,12 @@ def idempotency_key(config: Config, data: str | None = None, package: Path = COM
     """Return the name that two submissions of the same thing share.
 
     Args:
-        config: the whole configuration. Where it is sent and when doesn't count,
+        config: the whole configuration. Where it is sent, and what starts it, doesn't count,
             but its images do, and what its pods ask for.
         data: version of the data, if the caller knows it; else that of the source.
         package: the compiled pipeline.
     """
-    settings = config.model_dump(mode="json", exclude={"backend", "workspace"})
+    settings = config.model_dump(mode="json", exclude={"backend", "triggers", "workspace"})
     told = json.dumps(
         [settings, data or source_version(config), code_version(config, package)],
         sort_keys=True,

@@ -24,6 +24,7 @@ from pipelines.cli import app
 from pipelines.compile import COMPILED, FOLDER
 from pipelines.steps import NEEDS
 from recommender.config import Config, load
+from recommender.config.triggers import TriggersConfig
 from recommender.errors import ConfigError, SourceError
 
 SYNTHETIC = Path(__file__).parents[3] / "configs" / "synthetic.yaml"
@@ -242,6 +243,8 @@ def test_the_source_s_files_are_part_of_a_run_s_identity(tmp_path):
     assert idempotency_key(config) == before
     elsewhere = config.model_copy(update={"workspace": "/elsewhere"})
     assert idempotency_key(elsewhere) == before
+    sooner = config.model_copy(update={"triggers": TriggersConfig(debounce_s=1)})
+    assert idempotency_key(sooner) == before
     log.write_text("user,item,time\nu,i,1\n")
     assert idempotency_key(config) != before
     log.unlink()

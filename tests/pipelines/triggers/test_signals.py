@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import boto3
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.run import alone
-from pipelines.triggers.book import TriggeredRun
+from pipelines.triggers.book import UNREFRESHED, TriggeredRun
 from pipelines.triggers.cause import Cause, Kind
 from pipelines.triggers.door import NoSuchDataError
 from pipelines.triggers.places import BusyError, Here
@@ -216,3 +217,22 @@ def test_a_process_that_is_gone_without_a_word_has_crashed(tmp_path):
     config = shop(tmp_path, clicks(["a"]))
     run = TriggeredRun("r", datetime.now(UTC).timestamp(), "RUNNING", "999999999", ())
     assert Here(config).outcome(run)[0] == "CRASHED"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "step", "state"),
+    [
+        ("refresh", "champion", UNREFRESHED),
+        ("refresh", "refresh", UNREFRESHED),
+        ("refresh", "validate", "FAILED"),
+        ("training", "train", "FAILED"),
+    ],
+)
+def test_only_what_a_refresh_alone_does_can_be_done_by_a_training(tmp_path, pipeline, step, state):
+    config = shop(tmp_path, clicks(["a"]))
+    told = {"state": "FAILED", "error": "why", "failed_step": step}
+    folder = config.paths.run("r")
+    folder.mkdir(parents=True)
+    (folder / "outcome.json").write_text(json.dumps(told))
+    run = TriggeredRun("r", 0, "RUNNING", "999999999", (), pipeline=pipeline)
+    assert Here(config).outcome(run) == (state, "why")
