@@ -76,9 +76,12 @@ _VARIABLES = (
 # Those that read or write stores: ingest takes up what has landed there since the source.
 _STORES = {"ingest", "materialize", "deploy"}
 # Secrets of one step alone, as variables by key; missing ones are left out. Rollouts by Git push
-# with a token, studies of `ostinato tune` may lie in a database, figures on an MLflow server.
+# with a token, studies of `ostinato tune` may lie in a database, figures on an MLflow server, and a
+# Ray cluster that builds sequences asks who calls.
+_RAY = {"ostinato-ray": {"token": "RAY_AUTH_TOKEN"}}
 _SECRETS = {
-    "deploy": {"ostinato-git": {"token": "DEPLOY_TOKEN"}},
+    "materialize": _RAY,
+    "deploy": {"ostinato-git": {"token": "DEPLOY_TOKEN"}, **_RAY},
     "train": {
         "ostinato-tuning": {"storage": "OSTINATO_TUNING_STORAGE"},
         "ostinato-mlflow": {

@@ -21,7 +21,7 @@ readonly REGISTRY=ostinato-registry
 readonly PUSHED=localhost:5001 # its name on this machine and in the node
 readonly GATEWAY=8085
 readonly STEPS=(ingest validate materialize train evaluate gate register deploy outcome)
-readonly SERVERS=(serve feature-server stream triggers router)
+readonly SERVERS=(serve feature-server stream triggers router ray)
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
@@ -108,6 +108,7 @@ stores() {
   # shellcheck disable=SC2016 # these names are for envsubst
   envsubst '$REDIS_IMAGE $MINIO_IMAGE' <infra/kind/stores.yaml | apply --namespace "$NAMESPACE" -f -
   ready "$NAMESPACE"
+  minio 'mc mb --ignore-existing here/data here/features here/registry here/logs' >/dev/null
 }
 
 version() { sed -n 's/^VERSION = "\(.*\)"/\1/p' components/images.py; }
@@ -143,6 +144,16 @@ secrets() {
   token=$(openssl rand -hex 32)
   secret ostinato-triggers --from-literal=token="$token" --from-literal=secret="$(openssl rand -hex 32)" \
     --from-literal=authorization="Bearer $token" --from-literal=webhook="$(openssl rand -hex 32)"
+  kserve_key "$NAMESPACE"
+}
+
+# KServe fetches models with the keys of the account's secret.
+kserve_key() { # namespace
+  kube create secret generic kserve-s3 --namespace "$1" --dry-run=client -o yaml \
+    --from-literal=AWS_ACCESS_KEY_ID="$(value stores minio-user)" \
+    --from-literal=AWS_SECRET_ACCESS_KEY="$(value stores minio-password)" |
+    kube annotate --local -f - -o yaml serving.kserve.io/s3-usehttps=0 serving.kserve.io/s3-region=us-east-1 \
+      serving.kserve.io/s3-endpoint="minio.$NAMESPACE.svc.cluster.local:9000" | apply -f -
 }
 
 value() { # secret key
@@ -172,14 +183,8 @@ surroundings() {
     --from-literal=OSTINATO_REGISTRY="$(value ostinato-stores registry)" \
     --from-literal=AWS_ACCESS_KEY_ID="$(value stores minio-user)" \
     --from-literal=AWS_SECRET_ACCESS_KEY="$(value stores minio-password)" | apply -f -
-  # KServe fetches models with the keys of the account's secret.
-  kube create secret generic kserve-s3 --namespace "$RUNS" --dry-run=client -o yaml \
-    --from-literal=AWS_ACCESS_KEY_ID="$(value stores minio-user)" \
-    --from-literal=AWS_SECRET_ACCESS_KEY="$(value stores minio-password)" |
-    kube annotate --local -f - -o yaml serving.kserve.io/s3-usehttps=0 serving.kserve.io/s3-region=us-east-1 \
-      serving.kserve.io/s3-endpoint="minio.$NAMESPACE.svc.cluster.local:9000" | apply -f -
+  kserve_key "$RUNS"
   kube patch serviceaccount default --namespace "$RUNS" --patch '{"secrets": [{"name": "kserve-s3"}]}' >/dev/null
-  minio 'mc mb --ignore-existing here/features here/registry here/logs' >/dev/null
   kube wait --namespace "$RUNS" --for=condition=Ready pod/workspace-keys --timeout=300s
   # Model servers mount the public key before the first model is signed.
   kube exec --namespace "$RUNS" workspace-keys -- python3 -c \

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recommender.config.build import BuildConfig
 from recommender.errors import FeatureError, UserError
 from recommender.features.buckets import (
     COLUMNS,
@@ -38,30 +39,34 @@ _ROWS = 2_000_000
 _AHEAD = 2
 """Buckets per processor that are asked for before the first is taken."""
 
-_ADDRESS = "RAY_ADDRESS"
+_ADDRESS, _TOKEN, _MODE = "RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"
+
+_CHECK = f"check {_ADDRESS} and features.build.address; without them a Ray is started here"
 
 _WAIT_S = 10.0
 """How long a cluster's address has to answer."""
 
 
-def ray_tables(events: Events, wanted: Wanted, buckets: int, workers: int) -> Iterator[pa.Table]:
+def ray_tables(
+    events: Events, wanted: Wanted, buckets: int, build: BuildConfig
+) -> Iterator[pa.Table]:
     """Yield the rows of each bucket, in the order of the buckets.
 
     Args:
         events: canonical events.
         wanted: what is asked.
         buckets: how many there are.
-        workers: processes of a Ray that has to be started; one that is connected, or that
-            RAY_ADDRESS names, has its own.
+        build: where Ray is, and how many processes it has if it has to be started; one that is
+            connected, or that has an address, has its own.
 
     Raises:
         FeatureError: Ray isn't installed or can't be reached, or lost the work; or what
             `Wanted.of` raises.
         StorageError: a file can't be read.
     """
-    with _connected(workers) as ray:
+    with _connected(build) as ray:
         divide = ray.remote(num_returns=buckets)(_divided)
-        build = ray.remote(_built)
+        finish = ray.remote(_built)
         wanted_once = ray.put(wanted)
         pieces = []
         # As large as a bucket, so that there are about as many parts as buckets: what Ray has to
@@ -76,7 +81,7 @@ def ray_tables(events: Events, wanted: Wanted, buckets: int, workers: int) -> It
             those = [part[bucket] for part in pieces]
             for part in pieces:
                 part[bucket] = None
-            asked.append(build.remote(wanted_once, *those))
+            asked.append(finish.remote(wanted_once, *those))
             del those
             if len(asked) >= most:
                 yield _answer(ray, asked.popleft())
@@ -120,8 +125,11 @@ def _built(wanted: Wanted, *pieces: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def _connected(workers: int) -> Iterator[Any]:
+def _connected(build: BuildConfig) -> Iterator[Any]:
     """Yield Ray: the one that is connected, the cluster's, or one that ends with this block."""
+    if os.environ.get(_TOKEN):
+        # Ray reads this when it is loaded, and sends no token without it.
+        os.environ.setdefault(_MODE, "token")
     try:
         import ray
     except ImportError as error:
@@ -133,19 +141,19 @@ def _connected(workers: int) -> Iterator[Any]:
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address := os.environ.get(_ADDRESS):
+    if address := os.environ.get(_ADDRESS) or build.address:
         _knock(address)
         start: dict[str, Any] = {"address": address, **quiet}
     else:
         # A Ray of this block's own reports to nobody and opens no page.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        start = {"address": "local", "num_cpus": workers, "include_dashboard": False, **quiet}
+        start = {"address": "local", "num_cpus": build.workers, "include_dashboard": False, **quiet}
     try:
         ray.init(**start)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise FeatureError(
             f"Ray can't be reached: {str(error).splitlines()[0]}",
-            f"check {_ADDRESS}, or unset it to start a Ray on this machine",
+            f"{_CHECK}; a cluster that asks who calls wants {_TOKEN}",
         ) from error
     try:
         yield ray
@@ -166,8 +174,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _WAIT_S).close()
     except OSError as error:
         raise FeatureError(
-            f"Ray can't be reached at {address}: {error.strerror or error}",
-            f"check {_ADDRESS}, or unset it to start a Ray on this machine",
+            f"Ray can't be reached at {address}: {error.strerror or error}", _CHECK
         ) from error
 
 

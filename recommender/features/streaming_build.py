@@ -115,7 +115,7 @@ def latest_sequences(
     if build.engine == "ray":
         from recommender.features.ray_build import ray_tables
 
-        tables = ray_tables(events, wanted, buckets, build.workers)
+        tables = ray_tables(events, wanted, buckets, build)
     elif buckets == 1:
         tables = iter([wanted.of(whole(events))])
     else:

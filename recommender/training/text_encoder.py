@@ -109,7 +109,7 @@ def tune(
     except ImportError:
         raise FeatureError(
             "tuning a text encoder needs the library peft, which is not installed",
-            "pip install 'peft>=0.21'",
+            "install the extra: pip install 'ostinato[text-tuning]'",
         ) from None
     if folder.exists():
         raise FeatureError(f"{folder} is there already", "name another folder, or remove it")

@@ -46,6 +46,8 @@ _SERVERS = {
     "stream": ("feature_repo.stream.http", "feature_repo.stream.kafka"),
     "triggers": ("pipelines.triggers.app", "pipelines.backend.submit"),
     "router": ("serving.router",),
+    # What Ray's processes are asked to do.
+    "ray": ("recommender.features.ray_build",),
 }
 
 
@@ -106,6 +108,18 @@ def packages(extras: tuple[str, ...]) -> dict[str, Distribution]:
     return found
 
 
+@cache
+def locked() -> dict[str, str]:
+    """Return the lock's versions for this Python and system, by canonical name."""
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if "==" in line and not line.startswith("#")]
+    return {
+        canonicalize_name(each.name): str(each.specifier).removeprefix("==")
+        for each in found
+        if not each.marker or each.marker.evaluate()
+    }
+
+
 def megabytes(found: Iterable[Distribution]) -> float:
     """Return what distributions take on a disk, by their own records of files."""
     return sum(_bytes(each) for each in found) / 1e6
@@ -120,8 +134,8 @@ def _bytes(found: Distribution) -> int:
 def imported(modules: Iterable[str]) -> dict[str, str]:
     """Return the third-party modules that code of ours may import, with one of ours that does.
 
-    Everything counts that an import statement names, in functions, too: more than one way through
-    the code needs, and never less.
+    Everything counts that an import statement names, in functions, too, and what tables of names
+    (`module:Class`, `import_module`) lead to: more than one way through the code needs, never less.
     """
     seen: set[str] = set()
     found: dict[str, str] = {}
@@ -161,18 +175,33 @@ def _file(module: str):
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    return tuple(_named(ast.parse(_file(module).read_text(encoding="utf-8"))))
+    path = _file(module)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return tuple(_named(ast.parse(path.read_text(encoding="utf-8")), package))
 
 
-def _named(node: ast.AST) -> Iterator[str]:
+def _named(node: ast.AST, package: str) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             for other in child.orelse:
-                yield from _named(other)
+                yield from _named(other, package)
             continue
         if isinstance(child, ast.Import):
             yield from (each.name for each in child.names)
         elif isinstance(child, ast.ImportFrom) and child.level == 0 and child.module:
             yield child.module
             yield from (f"{child.module}.{each.name}" for each in child.names)
-        yield from _named(child)
+        elif isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield from _meant(child.value, package)
+        elif isinstance(child, ast.Call) and ast.unparse(child.func).endswith("import_module"):
+            yield from (each.value for each in child.args if isinstance(each, ast.Constant))
+        yield from _named(child, package)
+
+
+def _meant(text: str, package: str) -> Iterator[str]:
+    """Yield the module of ours that a text names, as a whole or within its package."""
+    told = re.fullmatch(r"([a-z_]\w*(?:\.[a-z_]\w*)*)(:\w+)?", text)
+    if told and "." in told[1] and told[1].split(".")[0] in _OURS and _file(told[1]):
+        yield told[1]
+    elif told and told[2] and _file(f"{package}.{told[1]}"):
+        yield f"{package}.{told[1]}"

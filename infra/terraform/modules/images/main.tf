@@ -4,7 +4,7 @@
 locals {
   images = toset([
     "ingest", "validate", "materialize", "train", "evaluate", "gate", "register", "deploy", "outcome",
-    "serve", "feature-server", "stream", "triggers", "router",
+    "serve", "feature-server", "stream", "triggers", "router", "ray",
   ])
 }
 
