@@ -100,6 +100,49 @@ def test_every_secret_that_dev_reads_is_made():
         assert key in made.get(name, ()), f"{name}: {key}"
 
 
+@pytest.mark.may_skip
+def test_kserve_gets_minios_key_by_the_account_of_devs_model_servers():
+    """Its initializer reads the secrets that the account names; their address is in annotations."""
+    from rendered import of_kind
+
+    (service,) = of_kind("dev", "InferenceService")
+    (account,) = [
+        each
+        for each in of_kind("dev", "ServiceAccount")
+        if each["metadata"]["name"] == service["spec"]["predictor"]["serviceAccountName"]
+    ]
+    ((secret,),) = [list(each.values()) for each in account["secrets"]]
+    script = SCRIPT.read_text()
+    assert f"create secret generic {secret} " in script
+    # Where dev's servers are, and where a run of single-user Kubeflow Pipelines starts its own.
+    assert re.findall(r"^  kserve_key (\S+)$", script, re.MULTILINE) == ['"$NAMESPACE"', '"$RUNS"']
+    for environment in ("staging", "prod"):
+        assert not any("secrets" in each for each in of_kind(environment, "ServiceAccount"))
+
+
+@pytest.mark.may_skip
+def test_every_bucket_that_dev_names_is_made():
+    from rendered import KUSTOMIZE, of_kind
+
+    from recommender.config import load
+
+    config = load(KUSTOMIZE / "overlays" / "dev" / "config.yaml")
+    (settings,) = [
+        each["data"]
+        for each in of_kind("dev", "ConfigMap")
+        if each["metadata"]["name"] == "ostinato-steps"
+    ]
+    (lake,) = [each for each in of_kind("dev", "EventSource") if each["metadata"]["name"] == "lake"]
+    locations = (
+        config.registry.location,
+        config.serving.log.location,
+        settings["OSTINATO_OFFLINE"],
+        f"s3://{lake['spec']['minio']['landed']['bucket']['name']}/",
+    )
+    for location in locations:
+        assert f"here/{location.split('/')[2]}" in SCRIPT.read_text()
+
+
 @pytest.mark.parametrize("each", documents(HERE / "stores.yaml"), ids=lambda d: d["kind"])
 def test_the_stores_fit_their_schemas(each):
     kubernetes_validate.validate(each, "1.33", strict=True)

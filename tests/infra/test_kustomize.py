@@ -92,7 +92,8 @@ def test_a_typo_in_any_field_of_any_kind_is_found():
             assert unknown_fields(broken, model)
         else:
             assert problems(broken), each["kind"]
-    assert {path.stem for path in SCHEMAS.glob("*.json")} <= tried
+    # Components that no overlay names have tests of their own (test_features_on_ray).
+    assert {path.stem for path in SCHEMAS.glob("*.json")} - {"RayCluster"} <= tried
 
 
 def deepest(spec):

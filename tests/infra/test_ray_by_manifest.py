@@ -12,8 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,66 +33,103 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-@pytest.fixture
-def started(tmp_path) -> Iterator[dict[str, str]]:
-    """Ray by the manifest's options, with ports that are free here; yields a step's variables."""
-    path = KUSTOMIZE / "components" / "features-on-ray" / "cluster.yaml"
-    spec = yaml.safe_load(path.read_text())["spec"]
-    head, (builders,) = spec["headGroupSpec"], spec["workerGroupSpecs"]
-    program = str(Path(sys.executable).with_name("ray"))
-    ports = {name: str(free_port()) for name in ("port", "ray-client-server-port")}
-    here = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 32 * "ab", "RAY_USAGE_STATS_ENABLED": "0"}
-    running = []
+class Node:
+    """A node of Ray that is started again when it ends, as Kubernetes would do.
 
-    def start(group: Object, *words: str) -> None:
-        options = {
-            **group["rayStartParams"],
-            **{name: port for name, port in ports.items() if name in group["rayStartParams"]},
-            "node-manager-port": str(free_port()),
-            "num-cpus": str(min(1, int(group["rayStartParams"]["num-cpus"]))),
-            "object-store-memory": "100000000",
-            "node-ip-address": "127.0.0.1",
-        }
-        told = [f"--{name}={value}" for name, value in options.items()]
-        running.append(
-            subprocess.Popen(
-                [program, "start", "--block", *words, *told],
-                env={**os.environ, **here, "RAY_TMPDIR": str(tmp_path)},
+    Ray waits half a minute for its own parts to come up, which is short on a machine at work.
+
+    Args:
+        words: for `ray start`.
+        port: that answers when it is up.
+        variables: of its environment.
+    """
+
+    def __init__(self, words: list[str], port: int, variables: dict[str, str]) -> None:
+        self._words, self._port, self._variables = words, port, variables
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def up(self) -> None:
+        """Start it until it is up."""
+        for _ in range(6):
+            self._process = subprocess.Popen(
+                [Path(sys.executable).with_name("ray"), "start", "--block", *self._words],
+                env={**os.environ, **self._variables},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        )
+            while self._process.poll() is None:
+                if answers(self._port):
+                    return
+                time.sleep(1)
+            self.down()
+        raise AssertionError("a node of Ray does not come up")
 
-    try:
-        start(head, "--head")
-        answers(int(ports["ray-client-server-port"]))
-        for _ in range(builders["replicas"]):
-            start(builders, f"--address=127.0.0.1:{ports['port']}")
-        yield {
-            "RAY_ADDRESS": f"ray://127.0.0.1:{ports['ray-client-server-port']}",
-            "RAY_AUTH_TOKEN": here["RAY_AUTH_TOKEN"],
-        }
-    finally:
-        for each in running:
-            os.killpg(each.pid, signal.SIGTERM)
-        for each in running:
-            try:
-                each.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(each.pid, signal.SIGKILL)
-                each.wait()
-
-
-def answers(port: int) -> None:
-    for _ in range(600):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
+    def down(self) -> None:
+        """End it with all that it has started."""
+        if self._process is None:
             return
-    raise AssertionError("Ray does not begin")
+        for number, seconds in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def started() -> Iterator[dict[str, str]]:
+    """Ray by the manifest's options, with ports that are free here; yields a step's variables."""
+    path = KUSTOMIZE / "components" / "features-on-ray" / "cluster.yaml"
+    spec = yaml.safe_load(path.read_text())["spec"]
+    head, (builders,) = spec["headGroupSpec"], spec["workerGroupSpecs"]
+    meeting, clients = free_port(), free_port()
+    variables = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": 32 * "ab",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+    def node(group: Object, *words: str, **other: int) -> Node:
+        given, manager = group["rayStartParams"], free_port()
+        options = {
+            **given,
+            "num-cpus": min(1, int(given["num-cpus"])),
+            "node-manager-port": manager,
+            "object-store-memory": 100_000_000,
+            "node-ip-address": "127.0.0.1",
+            **other,
+        }
+        told = [f"--{name}={value}" for name, value in options.items()]
+        # Sockets lie there, whose paths must be short.
+        return Node([*words, *told], manager, {**variables, "RAY_TMPDIR": folder})
+
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        ports = {"port": meeting, "ray-client-server-port": clients}
+        address = f"--address=127.0.0.1:{meeting}"
+        nodes = [node(head, "--head", **ports)]
+        nodes += [node(builders, address) for _ in range(builders["replicas"])]
+        try:
+            for each in nodes:
+                each.up()
+            for _ in range(300):
+                if answers(clients):
+                    break
+                time.sleep(1)
+            yield {
+                "RAY_ADDRESS": f"ray://127.0.0.1:{clients}",
+                "RAY_AUTH_TOKEN": variables["RAY_AUTH_TOKEN"],
+            }
+        finally:
+            for each in reversed(nodes):
+                each.down()
 
 
 _BUILD = """
