@@ -203,8 +203,12 @@ def _contrast(left_BW: Any, right_BW: Any, chosen: Ints, temperature: float) -> 
     import torch
 
     logits_BB = left_BW @ right_BW.T / temperature
-    # Another pair's item that is the very same one is no negative.
-    same_BB = (chosen[:, :1] == chosen[None, :, 0]) | (chosen[:, 1:] == chosen[None, :, 1])
+    # Another pair's item is no negative where it is the very same one, nor where it is the one that
+    # is asked about: pairs of one person make chains, whose links are left of one and right of the
+    # next.
+    left_B, right_B = chosen[:, 0], chosen[:, 1]
+    same_BB = (left_B[:, None] == left_B) | (right_B[:, None] == right_B)
+    same_BB |= left_B[:, None] == right_B
     same_BB &= ~np.eye(len(chosen), dtype=bool)
     logits_BB = logits_BB.masked_fill(torch.from_numpy(same_BB), float("-inf"))
     own_B = torch.arange(len(chosen))

@@ -49,6 +49,19 @@ def test_partners_of_one_item_are_no_negatives_of_each_other():
     assert float(far) == pytest.approx((2 * one + two) / 3)
 
 
+def test_in_a_chain_no_item_is_a_negative_of_its_own():
+    # (0, 1) and (1, 2): item 1, asked for its partner 2, is the right one of the other pair.
+    items = torch.tensor([[1.0, 0, 0], [0.6, 0.8, 0], [0, 1.0, 0]])
+    chain = np.array([[0, 1], [1, 2]])
+    found = _contrast(items[chain[:, 0]], items[chain[:, 1]], chain, 0.05)
+    # Four questions, two of them without a negative. The others: item 0 finds its partner (.6)
+    # against item 2 (0), item 2 its own (.8) against item 0 (0).
+    logits = torch.tensor([[0.6, 0.0], [0.8, 0.0]]) / 0.05
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 0]), reduction="sum") / 4
+    assert torch.isclose(found, expected, atol=1e-6)
+    assert found < 1e-4
+
+
 @pytest.mark.slow
 def test_a_tuned_encoder_knows_what_goes_together_and_is_read_like_any_other(tmp_path: Path):
     base = tmp_path / "base"
