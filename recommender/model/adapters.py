@@ -5,8 +5,11 @@ low-rank adaptation of large language models", §4.1). It is made a part of the 
 that everything that reads the weight sees W + s B A, whichever way it multiplies by it.
 
 A folder of adapters holds `adapter_config.json` and `adapter_model.safetensors`, which
-`peft.PeftModel.from_pretrained` loads onto the same base. Parts of the module that were trained
-whole beside the adapters lie there, too, as `modules_to_save`.
+`peft.PeftModel.from_pretrained` loads onto the base that they belong on. Tensors that were trained
+whole beside the adapters lie there, too, under the base's own names, and take the place of its.
+(Not as `modules_to_save`: `peft` finds these by how a name ends, and so takes parts for others.)
+
+The base must have rows for the items of the refresh first: `recommender.model.extended.rows_for`.
 
 Shape letters: D outputs of a linear map, K its inputs, R rank.
 """
@@ -131,19 +134,19 @@ def write(module: nn.Module, folder: Path, shape: Shape, base: str, whole: Itera
         folder: to write.
         shape: of the adapters.
         base: what the adapters belong on; a version of the registry.
-        whole: names of submodules that were trained beside the adapters.
+        whole: names of submodules and of tensors that were trained beside the adapters.
 
     Raises:
         StorageError: the folder can't be written.
     """
-    whole, made = sorted(whole), adapters(module)
+    whole, made = set(whole), adapters(module)
     tensors: dict[str, Tensor] = {}
     for name, adapter in made.items():
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = adapter.a_RK.detach().clone()
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = adapter.b_DR.detach().clone()
-    for name in whole:
-        for key, value in module.get_submodule(name).state_dict().items():
-            tensors[f"{_PREFIX}{name}.{key}"] = value.detach().clone().contiguous()
+    for key, value in module.state_dict().items():
+        if any(key == name or key.startswith(f"{name}.") for name in whole):
+            tensors[f"{_PREFIX}{key}"] = value.detach().clone().contiguous()
     described: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": None,
@@ -155,7 +158,7 @@ def write(module: nn.Module, folder: Path, shape: Shape, base: str, whole: Itera
         "fan_in_fan_out": False,
         "inference_mode": True,
         "target_modules": sorted(made),
-        "modules_to_save": whole or None,
+        "modules_to_save": None,
     }
     with atomic_directory(folder) as temporary:
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
@@ -166,7 +169,7 @@ def read(module: nn.Module, folder: Path) -> str:
     """Put the adapters of a folder on a module, in place, and the parts that were trained whole.
 
     Args:
-        module: the base that they belong on.
+        module: the base that they belong on, with rows for the items of the refresh (`rows_for`).
         folder: as `write` left it, or `peft` with plain LoRA.
 
     Returns:

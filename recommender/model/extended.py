@@ -17,6 +17,7 @@ from recommender.features.sequences import Catalogue
 from recommender.model.id_buckets import id_buckets
 from recommender.model.reads import vectors_of
 from recommender.model.scorer import TransformerScorer
+from recommender.model.transformer import UnifiedTransformer
 from recommender.training.popularity import SMOOTHING
 
 Floats = NDArray[np.float32]
@@ -121,6 +122,31 @@ def carried(
     weights |= {_TEXT: white_IV, _POPULARITY: popularity_IF}
     weights |= {"tower.known_I": known, "popularity.known_I": known}
     return TransformerScorer.restore(scorer.settings(), weights, catalogue)
+
+
+def rows_for(scorer: TransformerScorer, catalogue: Catalogue) -> UnifiedTransformer:
+    """Return the module with rows for another catalogue: what adapters of a refresh belong on.
+
+    What it knows of items that both have goes with them. Text and popularity are zeros until the
+    adapters' files, which hold them whole, are read (`recommender.model.adapters`).
+
+    Args:
+        scorer: the version that the adapters name; it stays as it is.
+        catalogue: of the refreshed version.
+    """
+    tower, popularity_IF = scorer.module.tower, scorer.module.popularity.popularity_IF
+    nothing_IV = np.zeros((len(catalogue), tower.text_IV.shape[1]), np.float32)
+    nothing_IF = np.zeros((len(catalogue), popularity_IF.shape[1]), np.float32)
+    unseen_I = np.zeros(len(catalogue), bool)
+    return to_learn(carried(scorer, catalogue, nothing_IV, nothing_IF, unseen_I))
+
+
+def to_learn(scorer: TransformerScorer) -> UnifiedTransformer:
+    """Return the module of a scorer of one's own, whose weights may have gradients."""
+    module = scorer.module
+    # What answers was made without gradients; what learns is made anew.
+    module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
+    return module
 
 
 def _of_items(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:

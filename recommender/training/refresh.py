@@ -43,7 +43,7 @@ from recommender.training.trained import Trained
 from recommender.training.warm_start import own_parts, start_from
 
 WHOLE = ("popularity", "tower")
-"""Parts that lie whole beside the adapters: they hold what is known of each item."""
+"""Parts that lie whole beside the adapters, with all else that has a row per item."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Refreshed:
         """
         if self.adapted is None:
             return False
-        adapters.write(self.adapted, folder, self.shape, base, WHOLE)
+        adapters.write(self.adapted, folder, self.shape, base, {*WHOLE, *self.adapted.holders()})
         return True
 
 

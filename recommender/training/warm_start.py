@@ -20,7 +20,7 @@ from torch import Tensor
 
 from recommender.errors import TrainingError
 from recommender.features.dataset import Dataset
-from recommender.model.extended import Whitening, carried
+from recommender.model.extended import Whitening, carried, to_learn
 from recommender.model.reads import vectors_of
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
@@ -65,10 +65,7 @@ def start_from(scorer: TransformerScorer, dataset: Dataset, examples: Examples) 
     knew_I[row_I >= 0] = known_J[row_I[row_I >= 0]]
     read_IV = _columns(scorer, row_I, dataset)
     moved = carried(scorer, dataset.catalogue, read_IV, examples.latest, examples.known)
-    # What answers was made without gradients; what learns is made anew.
-    module = moved.module
-    module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()})
-    return Start(module, examples.known & ~knew_I)
+    return Start(to_learn(moved), examples.known & ~knew_I)
 
 
 def _columns(scorer: TransformerScorer, row_I: NDArray[np.int64], dataset: Dataset) -> Floats:
@@ -121,7 +118,8 @@ def own_parts(module: UnifiedTransformer, rows_I: NDArray[np.bool_]) -> None:
     """Let the items' own parts learn, those of some items only.
 
     Args:
-        module: whose id vectors and popularity rests are to learn.
+        module: whose id vectors, popularity rests and, with the `target` head, what each item
+            has of its own in it are to learn.
         rows_I: of which items, (I,).
 
     Raises:
@@ -133,7 +131,8 @@ def own_parts(module: UnifiedTransformer, rows_I: NDArray[np.bool_]) -> None:
             "items whose ids are hashed share their parts, so that those of some can't learn alone",
             "set refresh.method: full, or train without model.id_buckets",
         )
-    for parameter in (module.tower.id_ID, module.popularity.rest_I):
+    for name in module.holders():
+        parameter = module.get_parameter(name)
         parameter.requires_grad_(True)
         parameter.register_hook(partial(_of_rows, mine_I))  # type: ignore[no-untyped-call]
 

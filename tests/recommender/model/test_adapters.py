@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recommender.config.ranking import RankingConfig
 from recommender.errors import ArtifactError
 from recommender.model import adapters
 from recommender.model.adapters import LowRank, Shape
@@ -17,12 +18,16 @@ from recommender.model.padded import Padded, tensor
 from recommender.model.scorer import TransformerScorer
 
 SHAPE = Shape(rank=3, alpha=6.0)
-WHOLE = ("tower", "popularity")
+WHOLE = ("tower", "popularity", "action.target.own_IO")
 
 
 @pytest.fixture
-def base(module):
-    return module()
+def base(module, request):
+    head = getattr(request, "param", "plain")
+    return module(ranking=RankingConfig(head=head))
+
+
+both_heads = pytest.mark.parametrize("base", ["plain", "target"], indirect=True)
 
 
 @pytest.fixture
@@ -36,12 +41,17 @@ def adapted(base):
             adapter.b_DR.normal_(std=0.2)
         made.tower.id_ID.add_(0.1 * torch.randn_like(made.tower.id_ID))
         made.popularity.rest_I.add_(0.1)
+        if made.action.target is not None:
+            made.action.target.own_IO.add_(0.5)
     return made
 
 
 def answers(scorer, module, asked):
-    bare = scorer()
-    return TransformerScorer(module, bare.catalogue).scores(asked)
+    """Scores of the catalogue, and chances of each event type of each item, side by side."""
+    told = TransformerScorer(module, scorer().catalogue)
+    items = np.tile(np.arange(len(told.catalogue)), (len(asked), 1))
+    chances = told.action_probabilities(asked, items).reshape(len(asked), -1)
+    return np.concatenate([told.scores(asked), chances], axis=1)
 
 
 def test_fresh_adapters_change_nothing_and_are_all_that_learns(base, scorer, histories):
@@ -87,6 +97,7 @@ def test_an_adapted_weight_is_the_sum_that_the_paper_states(outputs, inputs, ran
         assert torch.allclose(x @ adapter(weight).T, apart, atol=1e-4)
 
 
+@both_heads
 @pytest.mark.filterwarnings("ignore")
 def test_peft_itself_loads_the_files_and_answers_the_same(
     base, adapted, scorer, histories, tmp_path
@@ -104,6 +115,7 @@ def test_peft_itself_loads_the_files_and_answers_the_same(
     assert np.abs(merged - ours).max() <= 1e-5
 
 
+@both_heads
 def test_what_was_written_is_read_back_to_the_same_answers(
     base, adapted, scorer, histories, tmp_path
 ):

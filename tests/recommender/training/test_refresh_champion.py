@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as property_settings
 from hypothesis import strategies as st
-from tiny_world import ACTIONS, tiny_dataset
+from tiny_world import ACTIONS, tiny_config, tiny_dataset
 
 from recommender.artifact import Model
 from recommender.baselines.popularity import Popularity
@@ -19,6 +19,7 @@ from recommender.errors import TrainingError
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import EventLog
 from recommender.model import adapters
+from recommender.model.extended import rows_for
 from recommender.model.scorer import TransformerScorer
 from recommender.training.anchor import Anchor
 from recommender.training.examples import Examples
@@ -52,8 +53,6 @@ def without(dataset: Dataset, items: list[str], before: int) -> Dataset:
 @pytest.fixture(scope="module")
 def champion(rolling, tmp_path_factory) -> Champion:
     """Trained on the first cut, when the last three items weren't there yet."""
-    from tiny_world import tiny_config
-
     torch.set_num_threads(1)
     config = tiny_config(tmp_path_factory.mktemp("champion"), epochs=1)
     fold = rolling.folds[0]
@@ -186,11 +185,66 @@ def test_merged_adapters_answer_as_unmerged_ones_and_as_those_on_file(
     assert np.abs(merged - unmerged).max() <= 1e-5
 
     assert found.write_adapters(tmp_path / "adapter", champion.version)
-    examples = Examples.build(rolling.log, fold.test_start, 40, ACTIONS, config.model.history, 0.0)
-    base = start_from(champion.model.scorer, rolling, examples).module
+    base = rows_for(champion.model.scorer, rolling.catalogue)
     assert adapters.read(base, tmp_path / "adapter") == champion.version
     by_file = TransformerScorer(base, rolling.catalogue).scores(histories)
     assert np.abs(by_file - merged).max() <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("reader", ["ours", "peft"])
+def test_adapters_of_the_ranking_head_go_onto_the_version_they_name(
+    rolling, targeted_refresh, tmp_path, reader
+):
+    champion, found = targeted_refresh
+    champion.model.save(tmp_path / champion.version)
+    found.trained.model.save(tmp_path / "candidate")
+    assert found.write_adapters(tmp_path / "candidate" / "adapter", champion.version)
+
+    base = Model.load(tmp_path / champion.version).scorer
+    refreshed = Model.load(tmp_path / "candidate").scorer
+    assert len(refreshed.catalogue) == len(base.catalogue) + NEW
+    module = rows_for(base, refreshed.catalogue)
+    if reader == "ours":
+        adapters.read(module, tmp_path / "candidate" / "adapter")
+    else:
+        from peft import PeftModel
+
+        loaded = PeftModel.from_pretrained(module, str(tmp_path / "candidate" / "adapter"))
+        module = loaded.merge_and_unload()
+    by_file = TransformerScorer(module, refreshed.catalogue)
+    histories = asked(rolling, rolling.folds[-1].test_start)
+    items = np.tile(np.arange(40), (len(histories), 1))
+    assert np.abs(by_file.scores(histories) - refreshed.scores(histories)).max() <= 1e-5
+    ours = by_file.action_probabilities(histories, items)
+    assert np.abs(ours - refreshed.action_probabilities(histories, items)).max() <= 1e-5
+    moment = rolling.folds[0].test_start
+    early = asked(without(rolling, list(rolling.catalogue.ids[-NEW:]), moment), moment)
+    items = np.tile(np.arange(40 - NEW), (len(early), 1))
+    before = base.action_probabilities(early, items)
+    assert np.abs(by_file.action_probabilities(early, items) - before).max() > 1e-3
+
+
+def test_what_items_have_of_their_own_in_the_ranking_head_learns_beside_adapters(targeted_refresh):
+    champion, found = targeted_refresh
+    own = "action.target.own_IO"
+    before, after = champion.model.scorer.weights()[own], weights(found)[own]
+    assert np.abs(after[-NEW:]).max() > 0
+    assert not np.array_equal(after[:-NEW], before)
+
+
+@pytest.fixture(scope="module")
+def targeted_refresh(rolling, tmp_path_factory) -> tuple[Champion, Refreshed]:
+    """A champion with the `target` head, and its refresh by adapters with items it never saw."""
+    torch.set_num_threads(1)
+    fold = rolling.folds[0]
+    young = without(rolling, list(rolling.catalogue.ids[-NEW:]), fold.test_end)
+    tree = tiny_config(tmp_path_factory.mktemp("targeted"), epochs=1).model_dump(mode="json")
+    tree["model"]["ranking"] = {"head": "target"}
+    tree["refresh"] = {"method": "lora", "epochs": 1, "learning_rate": 1e-2}
+    config = parse(tree, "test")
+    champion = Champion("m-0123456789ab", train(young, fold, config).model, fold.test_start)
+    return champion, refresh(rolling, rolling.folds[-1], champion, config)
 
 
 def test_a_strong_anchor_holds_the_weights_where_the_champion_has_them(rolling, champion, changed):
