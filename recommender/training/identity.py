@@ -34,6 +34,10 @@ _CODE = (
     "training",
 )
 
+# Settings of training that the weights don't follow from: what the model is fused with afterwards,
+# and how a training that is cut off, or whose loss isn't finite, comes back.
+_NO_SAY = ("ensemble", "checkpoint_every_steps", "recoveries")
+
 
 def fingerprint(dataset: Dataset, fold: Fold, config: Config) -> str:
     """Return the name of a training run, 16 hex digits.
@@ -78,7 +82,7 @@ def _settings(fold: Fold, config: Config) -> bytes:
         "seed": config.seed,
         "actions": config.actions.model_dump(mode="json"),
         "model": config.model.model_dump(mode="json"),
-        "training": config.training.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json", exclude=set(_NO_SAY)),
         "self_supervision": config.self_supervision.model_dump(mode="json"),
         "transfer": identity(config),
         "history_limit": config.features.history_limit,

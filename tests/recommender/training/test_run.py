@@ -211,6 +211,20 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(world, settings, cap
     assert mine.exists()
 
 
+def test_what_has_no_say_in_the_weights_makes_no_other_training(world, settings):
+    fold = world.folds[-1]
+    mine = fingerprint(world, fold, settings())
+    for same in (
+        {"ensemble": {"members": {"popularity": 1.0}}},
+        {"checkpoint_every_steps": 7},
+        {"recoveries": 0},
+    ):
+        assert fingerprint(world, fold, settings(**same)) == mine, same
+    # The number of threads decides in which order numbers are added.
+    for other in ({"threads": 2}, {"learning_rate": 1e-3}, {"epochs": 3}, {"patience": 1}):
+        assert fingerprint(world, fold, settings(**other)) != mine, other
+
+
 @pytest.mark.parametrize("moment", ["test_start", "validation_start"])
 def test_events_from_a_cut_on_change_no_byte_of_what_was_trained_before_it(world, settings, moment):
     fold = world.folds[-1]
