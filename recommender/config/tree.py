@@ -114,6 +114,18 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _mapped(self) -> Self:
+        if self.source.kind != "mapped":
+            return self
+        columns = self.source.items.columns
+        for kind, held in (("numbers", columns.numbers), ("vectors", columns.vectors)):
+            if unknown := sorted(set(getattr(self.model, kind)) - set(held)):
+                raise ValueError(
+                    f"model.{kind} names {unknown}, not in source.items.columns.{kind}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _sharded(self) -> Self:
         if not self.distributed.shard_items:
             return self

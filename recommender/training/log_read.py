@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recommender.config import Config
@@ -23,8 +25,9 @@ def log_read(dataset: Dataset, config: Config) -> EventLog:
     """Return the log with what the model reads of people and surfaces, and no more of them.
 
     Raises:
-        ConfigError: the model is to read what the data set does not hold.
+        ConfigError: the model is to read what the data set does not hold, of items, too.
     """
+    _must_hold(dataset.items, config)
     log, wanted = dataset.log, config.model.user_attributes
     if config.model.surface and log.surfaces is None:
         raise ConfigError(
@@ -42,6 +45,18 @@ def log_read(dataset: Dataset, config: Config) -> EventLog:
             "map them in source.users.attributes, and run from materialize again",
         )
     return with_people(log, dataset.attributes)
+
+
+def _must_hold(items: pa.Table, config: Config) -> None:
+    """Refuse further numbers and vectors that no item has: they would be zeros for all."""
+    for kind in ("numbers", "vectors"):
+        chunks = items[kind].chunks if kind in items.column_names else ()
+        held = {name for chunk in chunks for name in pc.unique(chunk.keys).to_pylist()}
+        if missing := sorted(set(getattr(config.model, kind)) - held):
+            raise ConfigError(
+                f"model.{kind} names {', '.join(missing)}, which no item of the data set has",
+                f"map them in source.items.columns.{kind}, and run from ingest again",
+            )
 
 
 def people_before(log: EventLog, cut: int) -> list[Mapping[str, str] | None]:

@@ -57,6 +57,19 @@ def test_demand_is_that_of_strictly_before_each_moment(world, settings):
     assert whole[2].max() > np.log(SMOOTHING)
 
 
+@pytest.mark.parametrize("kind", ["numbers", "vectors"])
+def test_further_numbers_and_vectors_that_no_item_has_are_told(world, settings, kind):
+    config = reading(settings(), **{kind: ("typo", "year")})
+    held = pa.map_(pa.string(), pa.float64() if kind == "numbers" else pa.list_(pa.float32()))
+    something = 1999.0 if kind == "numbers" else [1.0, 2.0]
+    column = pa.array([[("year", something)]] + [[]] * (len(world.catalogue) - 1), held)
+    named = replace(world, items=world.items.append_column(kind, column))
+    for dataset, missing in ((world, "typo, year"), (named, "typo")):
+        told = f"model.{kind} names {missing}, which no item of the data set has"
+        with pytest.raises(ConfigError, match=told):
+            train(dataset, dataset.folds[-1], config)
+
+
 def test_a_model_learns_from_people_surfaces_and_demand_and_says_what_serving_must_read(
     world, settings
 ):
