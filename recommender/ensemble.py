@@ -165,6 +165,13 @@ class Ensemble:
         return [each.scorer for each in self.members if isinstance(each.scorer, ReadsMore)]
 
 
+def unified_of(scorer: Scorer) -> Scorer:
+    """Return the unified model of an ensemble that has one; any other scorer as it is."""
+    if not isinstance(scorer, Ensemble):
+        return scorer
+    return next((each.scorer for each in scorer.members if each.name == UNIFIED), scorer)
+
+
 def places(scores_I: Floats, seen: NDArray[np.int32] | None = None) -> NDArray[np.float64]:
     """Return the place of each item in the order of the scores, 1 …, (I,).
 

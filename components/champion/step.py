@@ -23,7 +23,8 @@ def run(config: str, run_id: str, champion: str) -> None:
         config: the configuration as JSON.
         run_id: of the pipeline run.
         champion: the folder that gets `model` (a `recommender.artifact.Model`) and
-            `champion.json`: its version, and the moment from which on it learned nothing.
+            `champion.json`: its version, the moment from which on it learned nothing, and the
+            text encoder that it was trained with.
 
     Raises:
         SystemExit: there is no champion, it is damaged, or it saw somebody who was forgotten.
@@ -44,7 +45,11 @@ def run(config: str, run_id: str, champion: str) -> None:
                 "train anew, without them: `ostinato run`",
             )
         lineage = registry.lineage(version)
-        facts = {"version": version, "seen_until": _seen_until(lineage)}
+        facts = {
+            "version": version,
+            "seen_until": _seen_until(lineage),
+            "encoder": lineage.encoder,
+        }
         with atomic_directory(Path(champion)) as temporary:
             shutil.copytree(registry.fetch(version), temporary / MODEL)
             write_json(temporary / FACTS, facts)

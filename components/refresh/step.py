@@ -10,11 +10,13 @@ from components.champion.step import FACTS, MODEL
 from components.training import export, must_be_of_today
 from recommender.artifact import Model
 from recommender.baselines.cold_users import fit_cold_users
+from recommender.ensemble import fused
 from recommender.errors import ArtifactError, ConfigError
 from recommender.features.dataset import Dataset
 from recommender.files import read_json
 from recommender.training import curves
 from recommender.training.refresh import Champion, forget, refresh
+from recommender.training.tracking import track
 
 ADAPTER = "adapter"
 """Folder of a candidate that holds its adapters, in the layout of `peft`."""
@@ -23,7 +25,9 @@ ADAPTER = "adapter"
 def run(config: str, run_id: str, dataset: str, champion: str, model: str) -> None:
     """Refresh the champion.
 
-    A run that was killed goes on from its checkpoint when the step is started again.
+    A run that was killed goes on from its checkpoint when the step is started again. With
+    `training.ensemble`, the refreshed model is fused with the other systems, fitted at the same
+    cut, as the train step does; of a champion that is such an ensemble the unified model goes on.
 
     Args:
         config: the configuration as JSON.
@@ -49,7 +53,8 @@ def run(config: str, run_id: str, dataset: str, champion: str, model: str) -> No
         # First: what can't be made is told before the training, not behind it.
         cold = fit_cold_users(data, fold, step.config)
         found = refresh(data, fold, reigning, step.config)
-        trained = replace(found.trained, model=replace(found.trained.model, cold=cold))
+        whole = fused(found.trained.model, data, fold, step.config)
+        trained = replace(found.trained, model=replace(whole, cold=cold))
         candidate = Path(model) / "candidate"
         trained.model.save(candidate)
         found.write_adapters(candidate / ADAPTER, reigning.version)
@@ -65,6 +70,7 @@ def run(config: str, run_id: str, dataset: str, champion: str, model: str) -> No
         curves.write_record(record, [trained], parents=[reigning.version], refresh=told)
         curves.draw(step.folder / "curves.png", [trained])
         curves.write_events(step.folder / "tensorboard", [trained])
+        track(step.config, run_id, [trained])
         step.summary |= told | {
             "from": reigning.version,
             "items": len(data.catalogue),
@@ -78,6 +84,7 @@ def _champion(folder: Path) -> Champion:
     try:
         facts = read_json(folder / FACTS)
         version, seen_until = str(facts["version"]), int(facts["seen_until"])
+        encoder = str(facts.get("encoder", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{folder / FACTS} does not describe a champion: {error}") from error
-    return Champion(version, Model.load(folder / MODEL), seen_until)
+    return Champion(version, Model.load(folder / MODEL), seen_until, encoder)

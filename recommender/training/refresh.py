@@ -21,6 +21,7 @@ import torch
 from recommender.artifact import Model, service_of
 from recommender.config import Config
 from recommender.config.training import TrainingConfig
+from recommender.ensemble import unified_of
 from recommender.errors import TrainingError
 from recommender.features.dataset import Dataset
 from recommender.model import adapters
@@ -54,11 +55,14 @@ class Champion:
         version: in the registry.
         model: itself.
         seen_until: moment (UTC milliseconds) from which on it learned nothing.
+        encoder: name and revision of the text encoder that it was trained with; "": not known,
+            and found out from its items, if they are many enough.
     """
 
     version: str
     model: Model
     seen_until: int
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,12 @@ def refresh(
             a loss is not finite.
     """
     scorer = _goes_on(champion, config)
+    if champion.encoder not in ("", dataset.encoder):
+        raise TrainingError(
+            f"the champion ({champion.version}) reads words by {champion.encoder}, the data set's "
+            f"vectors are by {dataset.encoder}",
+            "set features.text back, or train anew (`ostinato run`)",
+        )
     keep_memory()
     settings = config.training
     exactly = deterministic(settings.threads, exact=settings.deterministic)
@@ -158,7 +168,7 @@ def _refresh(
             "wait for new data; `ostinato run` trains anew whatever there is",
         )
     torch.manual_seed(config.seed)
-    start = start_from(scorer, dataset, whole)
+    start = start_from(scorer, dataset, whole, same_encoder=bool(champion.encoder))
     module, shape = start.module, Shape(settings.rank, settings.alpha)
     bare = copy.deepcopy(module)
     if settings.method == "lora":
@@ -196,7 +206,7 @@ def _refresh(
 def _goes_on(champion: Champion, config: Config) -> TransformerScorer:
     """Return the champion's scorer, if a refresh of this configuration can go on from it."""
     anew = "train anew (`ostinato run`)"
-    scorer = champion.model.scorer
+    scorer = unified_of(champion.model.scorer)
     if not isinstance(scorer, TransformerScorer):
         raise TrainingError(f"the champion ({champion.version}) is no Transformer", anew)
     types = champion.model.actions.types

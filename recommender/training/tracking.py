@@ -19,7 +19,7 @@ def track(config: Config, run_id: str, trained: Sequence[Trained]) -> None:
     """Write settings and curves to the MLflow store that the configuration names, if it does.
 
     A run of MLflow per fold and phase, under one experiment. What is told of the settings are the
-    sections `model` and `training`, which hold no secrets.
+    sections `model` and `training`, and `refresh` of a refresh, which hold no secrets.
 
     Args:
         config: the whole tree; `tracking` says where.
@@ -42,9 +42,10 @@ def track(config: Config, run_id: str, trained: Sequence[Trained]) -> None:
             "install the extra `mlflow`, or leave tracking.mlflow out",
         ) from error
 
+    refreshed = any(epoch.phase == "refresh" for one in trained for epoch in one.curve)
     settings = {
         f"{section}.{key}": json.dumps(value)
-        for section in ("model", "training")
+        for section in ("model", "training", *(["refresh"] if refreshed else []))
         for key, value in getattr(config, section).model_dump(mode="json").items()
     }
     try:

@@ -47,43 +47,53 @@ class Start:
     new_I: NDArray[np.bool_]
 
 
-def start_from(scorer: TransformerScorer, dataset: Dataset, examples: Examples) -> Start:
+def start_from(
+    scorer: TransformerScorer, dataset: Dataset, examples: Examples, *, same_encoder: bool = False
+) -> Start:
     """Put a trained model on a data set's catalogue, as of the cut of the examples.
 
     Args:
         scorer: trained; it stays as it is.
         dataset: its catalogue, and the text vectors of it.
         examples: of the data set before the cut.
+        same_encoder: whether the text vectors are known to be of the encoder that the model was
+            trained with; otherwise that is found out from the items that both know.
 
     Raises:
-        TrainingError: the vectors are not of the encoder that the model was trained with.
+        TrainingError: the vectors are not of the encoder that the model was trained with, or the
+            items that both know are too few to tell.
     """
     index = scorer.catalogue.index
     row_I = np.array([index.get(item, -1) for item in dataset.catalogue.ids], np.int64)
     knew_I = np.zeros(len(row_I), bool)
     known_J = scorer.module.tower.known_I.numpy() > 0
     knew_I[row_I >= 0] = known_J[row_I[row_I >= 0]]
-    read_IV = _columns(scorer, row_I, dataset)
+    read_IV = _columns(scorer, row_I, dataset, same_encoder)
     moved = carried(scorer, dataset.catalogue, read_IV, examples.latest, examples.known)
     return Start(to_learn(moved), examples.known & ~knew_I)
 
 
-def _columns(scorer: TransformerScorer, row_I: NDArray[np.int64], dataset: Dataset) -> Floats:
+def _columns(
+    scorer: TransformerScorer, row_I: NDArray[np.int64], dataset: Dataset, same_encoder: bool
+) -> Floats:
     """Return what the tower reads of the data set's items, as the model was trained to read it."""
     had_JV, reads = scorer.module.tower.text_IV.numpy(), scorer.module.reads
     place = reads.text_columns(had_JV.shape[1])
-    parts = [_whitened(had_JV[:, :place], row_I, dataset.text, "text vectors")]
+    parts = [_whitened(had_JV[:, :place], row_I, dataset.text, "text vectors", same_encoder)]
     if reads.items is not None:
         parts.append(reads.items.columns(dataset.items))
         place += parts[-1].shape[1]
     for name, width in reads.vectors.items():
         had_JK = had_JV[:, place : place + width]
-        parts.append(_whitened(had_JK, row_I, vectors_of(dataset.items, name), f"vectors {name!r}"))
+        raw_IW = vectors_of(dataset.items, name)
+        parts.append(_whitened(had_JK, row_I, raw_IW, f"vectors {name!r}", same_encoder=False))
         place += width
     return np.concatenate(parts, axis=1)
 
 
-def _whitened(had_JV: Floats, row_I: NDArray[np.int64], raw_IW: Floats, what: str) -> Floats:
+def _whitened(
+    had_JV: Floats, row_I: NDArray[np.int64], raw_IW: Floats, what: str, same_encoder: bool
+) -> Floats:
     """Return the whitened vectors of the data set's items; as the model has them where they are so.
 
     A few items may have got other words since: pairs that don't fit are left out, one round after
@@ -96,6 +106,16 @@ def _whitened(had_JV: Floats, row_I: NDArray[np.int64], raw_IW: Floats, what: st
     had_KV, raw_KW = had_JV[row_I[both]], raw_IW[both]
     fitting = np.flatnonzero(np.any(raw_KW != 0, axis=1) & np.any(had_KV != 0, axis=1))
     fewest = max(1, int(_FEWEST * len(fitting)))
+    if not same_encoder:
+        # An affine map fits any W + 1 pairs: fewer than one more than that are no evidence.
+        needed = raw_IW.shape[1] + 2
+        if len(fitting) < needed:
+            raise TrainingError(
+                f"{len(fitting)} items with {what} are known to the model and the data set, and "
+                f"{needed} are needed to tell that they are of the encoder it was trained with",
+                "train anew (`ostinato run`)",
+            )
+        fewest = max(fewest, needed)
     for _ in range(_ROUNDS):
         if len(fitting) < fewest:
             break

@@ -15,9 +15,11 @@ from components.refresh import step as refresh
 from components.register import step as register
 from recommender.artifact import Model
 from recommender.config import Config, parse
+from recommender.ensemble import Ensemble, unified_of
 from recommender.features.dataset import Dataset
 from recommender.files import read_json, write_json
 from recommender.model import adapters
+from recommender.model.scorer import TransformerScorer
 from recommender.registry import Decision, Lineage, Registry, RetrainMark, Status
 from recommender.training.run import train
 
@@ -64,7 +66,13 @@ def before(tmp_path_factory) -> Shop:
     train(data, first, config).model.save(root / "made")
     replace(data, folds=(last,)).write(root / "dataset")
     lineage = Lineage(
-        "run-1", "d-1", config.fingerprint(), config.model_dump(mode="json"), "", (first,)
+        "run-1",
+        "d-1",
+        config.fingerprint(),
+        config.model_dump(mode="json"),
+        "",
+        (first,),
+        "made up",
     )
     registry = Registry.of(config.paths)
     version = registry.register(root / "made", lineage, Decision("run-1", Status.PASSED))
@@ -128,7 +136,8 @@ def test_what_a_second_refresh_starts_from_ends_where_the_first_one_did(shop):
     shop.registry.promote(version)
     champion.run(shop.config.to_json(), "run-3", shop.path("again"))
     facts = read_json(shop.root / "again" / champion.FACTS)
-    assert facts == {"version": version, "seen_until": data.folds[0].test_start}
+    seen_until = data.folds[0].test_start
+    assert facts == {"version": version, "seen_until": seen_until, "encoder": "made up"}
     with pytest.raises(SystemExit, match=r"nothing that could be learned happened[^→]*→ wait"):
         refresh.run(
             shop.config.to_json(), "run-3", shop.path("dataset"), shop.path("again"), shop.path("m")
@@ -160,6 +169,59 @@ def test_without_a_champion_or_with_one_that_saw_the_forgotten_nothing_is_refres
     with pytest.raises(SystemExit, match=r"saw 1 people who were forgotten[^→]*→ train anew"):
         champion.run(shop.config.to_json(), "run-3", shop.path("champion"))
     assert not (shop.root / "champion").exists()
+
+
+def test_a_data_set_of_another_encoder_is_refused_by_name(shop):
+    shop.fetch()
+    data = Dataset.read(shop.root / "dataset")
+    shutil.rmtree(shop.root / "dataset")
+    # The very same vectors: it is the name that tells.
+    replace(data, encoder="another@1").write(shop.root / "dataset")
+    with pytest.raises(SystemExit, match=r"by made up, the data set's vectors are by another@1"):
+        shop.refresh()
+
+
+def together(shop: Shop, store: str | None = None) -> Shop:
+    """The shop with a fused model, and its figures in a store."""
+    tree = shop.config.model_dump(mode="json")
+    tree["training"]["ensemble"] = {"members": {"popularity": 0.5}}
+    tree["tracking"] = {"mlflow": store}
+    return replace(shop, config=parse(tree, "test"))
+
+
+def test_a_refreshed_model_is_fused_as_a_trained_one_is(shop):
+    shop.fetch()
+    model = Model.load(together(shop).refresh() / "candidate")
+    assert isinstance(model.scorer, Ensemble)
+    assert [each.name for each in model.scorer.members] == ["unified", "popularity"]
+    assert model.scorer.members[0].scorer.kind == "transformer"
+
+
+@pytest.mark.slow
+def test_a_refresh_is_tracked_and_an_ensemble_in_production_goes_on(shop):
+    from mlflow.tracking import MlflowClient
+
+    shop.fetch()
+    store = f"file:{shop.root / 'mlflow'}"
+    model = Model.load(together(shop, store).refresh(method="lora") / "candidate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        client = MlflowClient(tracking_uri=store)
+        experiment = client.get_experiment_by_name("tiny")
+        (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.tags["phase"] == "refresh"
+    assert run.data.params["refresh.method"] == '"lora"'
+    assert np.isfinite(run.data.metrics["loss_item"])
+
+    # The ensemble takes the champion's place; what it learned until is as it was.
+    shutil.rmtree(shop.root / "champion" / champion.MODEL)
+    model.save(shop.root / "champion" / champion.MODEL)
+    before = unified_of(model.scorer).weights()["tower.id_ID"]
+    again = Model.load(together(shop).refresh() / "candidate").scorer
+    assert isinstance(again, Ensemble)
+    assert not np.array_equal(unified_of(again).weights()["tower.id_ID"], before)
+    alone = Model.load(shop.refresh() / "candidate").scorer
+    assert isinstance(alone, TransformerScorer)
 
 
 def test_rolling_cuts_and_a_damaged_description_are_refused(shop):

@@ -336,6 +336,32 @@ def test_an_item_with_other_words_is_read_by_them_and_the_rest_stays(rolling, ch
     assert np.flatnonzero(moved[:-NEW]).tolist() == [4]
 
 
+def widened(dataset: Dataset, width: int) -> Dataset:
+    """Return the data set with text vectors that say the same in more numbers."""
+    to = np.random.default_rng(1).normal(size=(dataset.text.shape[1], width))
+    return replace(dataset, text=(dataset.text @ to).astype(np.float32))
+
+
+# 37 items are known to both: fewer than numbers, and so few more that those which fit best fit all.
+@pytest.mark.parametrize("width", [384, 24])
+def test_noise_in_place_of_text_is_told_where_items_are_few(rolling, champion, width):
+    examples = Examples.build(rolling.log, rolling.folds[-1].test_start, 40, ACTIONS, 10, 0.0)
+    noise = np.random.default_rng(0).normal(size=(40, width)).astype(np.float32)
+    with pytest.raises(TrainingError, match=r"encoder|not those that the model was trained on"):
+        start_from(champion.model.scorer, replace(rolling, text=noise), examples)
+
+
+def test_few_items_are_enough_where_the_encoder_is_known_to_be_the_same(rolling, champion):
+    scorer, wide = champion.model.scorer, widened(rolling, 384)
+    examples = Examples.build(rolling.log, rolling.folds[-1].test_start, 40, ACTIONS, 10, 0.0)
+    with pytest.raises(TrainingError, match=r"37 items with text vectors.*386 are needed"):
+        start_from(scorer, wide, examples)
+    told = start_from(scorer, wide, examples, same_encoder=True).module.tower.text_IV
+    assert torch.allclose(
+        told, start_from(scorer, rolling, examples).module.tower.text_IV, atol=0.1
+    )
+
+
 @pytest.mark.parametrize(
     "inputs",
     [{"attribute_width": 4, "vectors": ["picture"], "vector_width": 3}, {"id_buckets": 64}],
@@ -377,7 +403,8 @@ def test_further_inputs_of_the_model_are_carried_along(rolling, champion, settin
         ("no transformer", "is no Transformer"),
         ("other types", "knows the event types"),
         ("other width", r"model\.width 16, not 32"),
-        ("other encoder", "not those that the model was trained on"),
+        ("other vectors", "not those that the model was trained on"),
+        ("other encoder", "by this one, the data set's vectors are by made up"),
     ],
 )
 def test_what_a_refresh_cannot_go_on_from_is_said(rolling, champion, changed, what, told):
@@ -392,6 +419,8 @@ def test_what_a_refresh_cannot_go_on_from_is_said(rolling, champion, changed, wh
         champion = replace(champion, model=replace(champion.model, actions=other))
     elif what == "other width":
         config = config.model_copy(update={"model": config.model.model_copy(update={"width": 32})})
+    elif what == "other encoder":
+        champion = replace(champion, encoder="this one")
     else:
         noise = np.random.default_rng(0).normal(size=rolling.text.shape).astype(np.float32)
         dataset = replace(rolling, text=noise)
