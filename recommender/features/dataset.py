@@ -117,13 +117,17 @@ class Dataset:
             write_json(temporary / "dataset.json", described)
 
     @classmethod
-    def read(cls, folder: Path, users: tuple[int, int] | None = None) -> Dataset:
+    def read(
+        cls, folder: Path, users: tuple[int, int] | None = None, *, beside: Dataset | None = None
+    ) -> Dataset:
         """Read what `write` left.
 
         Args:
             folder: the data set's.
             users: read the log of users `users[0]` … `users[1] - 1` only, from the row groups
                 that hold their events; everybody's by default.
+            beside: another part of the same data set; all but the log is its own, and is not read
+                again.
 
         Raises:
             StorageError: a file is missing or damaged.
@@ -133,12 +137,16 @@ class Dataset:
         first, stop = users or (0, len(described["users"]))
         try:
             table = _rows(folder / "log.parquet", int(offsets[first]), int(offsets[stop]))
-            attributes = folder / "attributes.parquet"
-            people = pq.read_table(attributes) if attributes.exists() else None
-            edges = folder / "follows.parquet"
-            follows = pq.read_table(edges) if edges.exists() else None
-            items = pq.read_table(folder / "items.parquet")
-            text = load_file(folder / "text.safetensors")["vectors"]
+            if beside is not None:
+                people, follows = beside.attributes, beside.follows
+                items, text = beside.items, beside.text
+            else:
+                attributes = folder / "attributes.parquet"
+                people = pq.read_table(attributes) if attributes.exists() else None
+                edges = folder / "follows.parquet"
+                follows = pq.read_table(edges) if edges.exists() else None
+                items = pq.read_table(folder / "items.parquet")
+                text = load_file(folder / "text.safetensors")["vectors"]
         except Exception as error:
             raise StorageError(
                 f"{folder} is not a readable feature set: {error}", "run the materialize step again"

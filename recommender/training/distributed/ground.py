@@ -131,10 +131,12 @@ class LaneGround:
         self._config = config
         self._lanes = lanes
         self._ranges = user_ranges(np.array(described["offsets"], np.int64), self._lanes)
-        self._parts: Mapping[int, Dataset] = {
-            lane: Dataset.read(folder, self._ranges[lane])
-            for lane in own_lanes(self._lanes, ranks.rank, ranks.size)
-        }
+        # The catalogue is there once, however many lanes are this process's.
+        first, *others = own_lanes(self._lanes, ranks.rank, ranks.size)
+        parts = {first: Dataset.read(folder, self._ranges[first])}
+        for lane in others:
+            parts[lane] = Dataset.read(folder, self._ranges[lane], beside=parts[first])
+        self._parts: Mapping[int, Dataset] = parts
         if shards and len(self.dataset.catalogue) < ranks.size:
             raise ConfigError(
                 f"{len(self.dataset.catalogue)} items can't be shared out over {ranks.size} "
@@ -173,10 +175,14 @@ class LaneGround:
         """
         config = self._config
         facts, people = self._facts(cut), self._people(cut)
+        # How popular items were is told by the facts; what a lane could tell is not worked out.
+        alone = config.model_copy(
+            update={"training": config.training.model_copy(update={"popularity_slices": 1})}
+        )
         examples = {}
         for lane, part in self._parts.items():
             try:
-                examples[lane] = facts.told_to(examples_of(part, cut, config, people))
+                examples[lane] = facts.told_to(examples_of(part, cut, alone, people))
             except TrainingError as error:
                 first, stop = self._ranges[lane]
                 raise TrainingError(
@@ -216,7 +222,7 @@ class LaneGround:
         config, own = self._config, None
         if self.team.rank == 0:
             facts = Facts.build(
-                (Dataset.read(self._folder, users).log for users in self._ranges),
+                (self._part(users).log for users in self._ranges),
                 cut,
                 self.dataset.items,
                 config,
@@ -230,6 +236,9 @@ class LaneGround:
         told = {name: value.numpy() for name, value in self.team.tensors(own).items()}
         return Facts(told["known"], told["moments"], told["popularity"], told["latest"])
 
+    def _part(self, users: tuple[int, int]) -> Dataset:
+        return Dataset.read(self._folder, users, beside=self.dataset)
+
     def _people(self, cut: int) -> PeopleCodes | None:
         """Return what is read of people; the first process looks at everybody."""
         names = self._config.model.user_attributes
@@ -239,7 +248,7 @@ class LaneGround:
         def learned() -> list[list[Any]]:
             known: list[Mapping[str, str] | None] = []
             for users in self._ranges:
-                part = Dataset.read(self._folder, users)
+                part = self._part(users)
                 known += people_before(log_read(part, self._config), cut)
             codes = PeopleCodes.learned(known, names)
             return [[each.name, each.values, each.edges] for each in codes.attributes]

@@ -133,6 +133,19 @@ def test_the_scale_of_values_is_that_of_every_lane(tmp_path, monkeypatch):
     np.testing.assert_allclose(values.scale_G, alone.scale_G, rtol=1e-6)
 
 
+def test_the_catalogue_is_read_once_however_many_lanes_a_process_has(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    tiny_dataset().write(tmp_path / "data")
+    reads, original = [], datasets.load_file
+    monkeypatch.setattr(datasets, "load_file", lambda path: (reads.append(path), original(path))[1])
+    with joined("gloo", 30, f"file://{tmp_path}/meeting") as ranks:
+        config = tiny_config(tmp_path, accumulate=4)
+        checkpoints = Checkpoints(tmp_path / "checkpoints", "f")
+        ground = LaneGround(tmp_path / "data", 0, config, ranks, checkpoints)
+        ground.start(ground.fold.test_start)
+    assert len(reads) == 1
+
+
 def test_a_new_field_of_examples_is_thought_of():
     """Fields are of single people, or facts of all; a field that is neither would go wrong."""
     of_people = {
