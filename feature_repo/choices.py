@@ -18,6 +18,7 @@ from recommender.errors import ConfigError
 
 ENCODERS_VARIABLE = "OSTINATO_TEXT_ENCODERS"
 BEHAVIOUR_VARIABLE = "OSTINATO_USER_BEHAVIOUR"
+SOCIAL_VARIABLE = "OSTINATO_USER_SOCIAL"
 WINDOWS_VARIABLE = "OSTINATO_ACTIVITY_WINDOWS"
 RULES_VARIABLE = "OSTINATO_EVENT_RULES"
 
@@ -34,12 +35,14 @@ class Choices:
         windows_days: in which activity is counted, rising: columns of `user_activity`.
         rules: what streamed events must be like (`EventRules.to_text`); without them nothing can
             be pushed to `user_event`.
+        social: whether there is a view `user_social`.
     """
 
     encoders: tuple[str, ...] = ()
     behaviour: bool = False
     windows_days: tuple[int, ...] = ActivityConfig().windows_days
     rules: str = ""
+    social: bool = False
 
     @classmethod
     def of(cls, config: Config) -> Choices:
@@ -51,6 +54,7 @@ class Choices:
             text.behaviour,
             windows,
             EventRules.of(config).to_text(),
+            config.source.has_follows,
         )
 
     @classmethod
@@ -68,16 +72,19 @@ class Choices:
         slugs = tuple(each for each in given.get(ENCODERS_VARIABLE, "").split(",") if each)
         wrong = [each for each in slugs if not _SLUG.fullmatch(each)]
         behaviour = given.get(BEHAVIOUR_VARIABLE, "") or "0"
-        if wrong or len(set(slugs)) < len(slugs) or behaviour not in ("0", "1"):
+        social = given.get(SOCIAL_VARIABLE, "") or "0"
+        if wrong or len(set(slugs)) < len(slugs) or {behaviour, social} - {"0", "1"}:
             raise ConfigError(
                 f"{ENCODERS_VARIABLE} must be different slugs with commas between them, and "
-                f"{BEHAVIOUR_VARIABLE} 0 or 1; they are {','.join(slugs)!r} and {behaviour!r}",
-                "python -m feature_repo.environment CONFIG prints both for a configuration",
+                f"{BEHAVIOUR_VARIABLE} and {SOCIAL_VARIABLE} 0 or 1; they are "
+                f"{','.join(slugs)!r}, {behaviour!r} and {social!r}",
+                "python -m feature_repo.environment CONFIG prints them for a configuration",
             )
         rules = given.get(RULES_VARIABLE, "")
         if rules:
             EventRules.from_text(rules)  # says what is wrong before it is registered
-        return cls(slugs, behaviour == "1", _windows(given.get(WINDOWS_VARIABLE, "")), rules)
+        windows = _windows(given.get(WINDOWS_VARIABLE, ""))
+        return cls(slugs, behaviour == "1", windows, rules, social == "1")
 
     def variables(self) -> dict[str, str]:
         """Return the environment that `read` understands."""
@@ -86,6 +93,7 @@ class Choices:
             BEHAVIOUR_VARIABLE: "1" if self.behaviour else "0",
             WINDOWS_VARIABLE: ",".join(map(str, self.windows_days)),
             RULES_VARIABLE: self.rules,
+            SOCIAL_VARIABLE: "1" if self.social else "0",
         }
 
 

@@ -104,6 +104,31 @@ def _erase_redis(connection: str, person: Person) -> Removed:
                     fields = sum(pipe.execute())
                     client.redis.delete(*page)
                 done += Removed(fields, 0)
+        done += _erase_mentions(client, person)
+    return done
+
+
+def _erase_mentions(client: RedisClient, person: Person) -> Removed:
+    """Take out fields of others' rows that name the person by pseudonym.
+
+    That is what a follower's row tells of whom they follow. The next publication writes it again,
+    without the person.
+    """
+    done = NOTHING
+    for page in _pages(client, b"*"):
+        with client.speaking_plainly():
+            pipe = client.redis.pipeline(transaction=False)
+            for key in page:
+                pipe.type(key)
+            hashes = [k for k, kind in zip(page, pipe.execute(), strict=True) if kind == b"hash"]
+            for key in hashes:
+                pipe.hgetall(key)
+            for key, held in zip(hashes, pipe.execute(), strict=True):
+                mark = person.pseudonym.encode()
+                if named := [field for field, value in held.items() if mark in value]:
+                    pipe.hdel(key, *named)
+                    done += Removed(len(named), 0)
+            pipe.execute()
     return done
 
 

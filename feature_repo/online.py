@@ -21,6 +21,9 @@ from recommender.workspace import Workspace
 HISTORY_FIELDS = ("item_ids", "actions", "times", "values", "as_of")
 """What a model is asked with; a row holds more."""
 
+SOCIAL = "user_social"
+"""The view that stores have whose source has a follow graph."""
+
 _WAIT_S = 5.0
 
 
@@ -113,6 +116,7 @@ class OnlineFeatures:
         except FeatureError:
             self._store.close()
             raise
+        self._social = SOCIAL in known
         if "user_sequence" not in known:
             self._store.close()
             raise FeatureError(
@@ -152,6 +156,26 @@ class OnlineFeatures:
         """Return what is known of a user besides events, or None for an unknown one."""
         (row,) = self.rows("user_profile", "user_id", [user_id], ["attributes"])
         return None if row is None else json.loads(row["attributes"])
+
+    def followed_took(self, user_id: str) -> dict[str, int] | None:
+        """Return by item how many of those whom a user follows took it; None where none is known.
+
+        Also None where the store has no such view: its source had no follow graph, or has not been
+        published since it has one.
+
+        Raises:
+            FeatureError: the store can't be read.
+        """
+        if not self._social:
+            # One that was published since has the view now; it stays.
+            self._social = SOCIAL in self._store.views()
+            if not self._social:
+                return None
+        (row,) = self.rows(SOCIAL, "user_id", [user_id], ["followed"])
+        if row is None or row["followed"] is None:
+            return None
+        took: dict[str, int] = json.loads(row["followed"])["took"]
+        return took
 
     def item_text(self, item_id: str) -> ItemText | None:
         """Return what is said about an item, or None for an unknown one."""

@@ -8,6 +8,7 @@ environment is read at import:
 `OSTINATO_PROFILE` …         which stores are meant (see `profile.py`); default `embedded`
 `OSTINATO_TEXT_ENCODERS`     slugs of further text encoders, with commas; default none
 `OSTINATO_USER_BEHAVIOUR`    1 for the view `user_behaviour`; default 0
+`OSTINATO_USER_SOCIAL`       1 for the view `user_social`; default 0
 `OSTINATO_ACTIVITY_WINDOWS`  windows of `user_activity` in days, with commas; default 1,7,30,90
 `OSTINATO_EVENT_RULES`       what pushed events must be like, as JSON; default: none can be pushed
 

@@ -91,7 +91,12 @@ class ColdUsers:
     @property
     def reads_profiles(self) -> bool:
         """Whether it matters who somebody is."""
-        return bool(self._groups) or self._neighbours is not None
+        return bool(self._groups) or self.reads_follows
+
+    @property
+    def reads_follows(self) -> bool:
+        """Whether it matters what those whom somebody follows took."""
+        return self._neighbours is not None
 
     def settings(self) -> dict[str, Any]:
         """Return what `restore` needs besides the weights, as plain JSON values."""

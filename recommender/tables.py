@@ -4,6 +4,7 @@
           logging policy showed the item at `position` (null where it was not logged).
 `items`   the catalogue, described in words; further numbers and vectors where a source has such.
 `users`   who they are; whatever attributes a source has, as text.
+`follows` who follows whom, and since when; only where a source has a follow graph.
 Times are UTC milliseconds. Ids are text. Rows of `events` are sorted by (time, event_id).
 """
 
@@ -54,7 +55,19 @@ USERS = pa.schema(
     ]
 )
 
+FOLLOWS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("followed_user_id", pa.string(), nullable=False),
+        pa.field("since", TIME),
+    ]
+)
+
 SCHEMAS = {"events": EVENTS, "items": ITEMS, "users": USERS}
+"""What every data version has."""
+
+OPTIONAL = {"follows": FOLLOWS}
+"""What a data version has where its source does."""
 
 FURTHER = {
     "items": (
@@ -73,7 +86,7 @@ def schema_of(name: str, columns: Sequence[str]) -> pa.Schema:
         columns: names of those that it has.
     """
     further = [field for field in FURTHER.get(name, ()) if field.name in columns]
-    return pa.schema([*SCHEMAS[name], *further])
+    return pa.schema([*{**SCHEMAS, **OPTIONAL}[name], *further])
 
 
 def relaxed(schema: pa.Schema) -> pa.Schema:
@@ -83,15 +96,21 @@ def relaxed(schema: pa.Schema) -> pa.Schema:
 
 @dataclass(frozen=True)
 class Tables:
-    """The three canonical tables of one data version."""
+    """The canonical tables of one data version; `follows` is None where there is no graph."""
 
     events: pa.Table
     items: pa.Table
     users: pa.Table
+    follows: pa.Table | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tables that are there."""
+        return (*SCHEMAS, *(name for name in OPTIONAL if getattr(self, name) is not None))
 
     def write(self, folder: Path) -> None:
-        """Write `events.parquet`, `items.parquet` and `users.parquet` into `folder`."""
-        for name in SCHEMAS:
+        """Write `events.parquet`, `items.parquet`, `users.parquet` … into `folder`."""
+        for name in self.names:
             with atomic_file(folder / f"{name}.parquet") as temporary:
                 pq.write_table(getattr(self, name), temporary, compression="zstd")
 
@@ -103,7 +122,13 @@ class Tables:
             StorageError: a file is missing or isn't Parquet.
             SourceError: a file's columns aren't those of the canonical schema.
         """
-        return cls(**{name: _read(folder / f"{name}.parquet", name) for name in SCHEMAS})
+        names = (*SCHEMAS, *optional_in(folder))
+        return cls(**{name: _read(folder / f"{name}.parquet", name) for name in names})
+
+
+def optional_in(folder: Path) -> tuple[str, ...]:
+    """Return the names of the optional tables that lie in a folder."""
+    return tuple(name for name in OPTIONAL if (folder / f"{name}.parquet").exists())
 
 
 def _read(path: Path, name: str) -> pa.Table:

@@ -27,9 +27,11 @@ class Reader(Protocol):
 
     Attributes:
         surfaces: whether to read where events happened.
+        follows: whether a profile holds what those took whom somebody follows.
     """
 
     surfaces: bool
+    follows: bool
 
     @property
     def feature_service(self) -> str:
@@ -73,16 +75,19 @@ class Finder:
         self.profiles = False
         self.everybody = False
 
-    def reads(self, *, profiles: bool, everybody: bool, surfaces: bool) -> None:
+    def reads(
+        self, *, profiles: bool, everybody: bool, surfaces: bool, follows: bool = False
+    ) -> None:
         """Say what the model reads.
 
         Args:
             profiles: whether it matters who somebody without history is.
             everybody: whether it matters who anybody is.
             surfaces: whether it matters where events happened.
+            follows: whether it matters what those took whom somebody without history follows.
         """
         self.profiles, self.everybody = profiles, everybody
-        self._reader.surfaces = surfaces
+        self._reader.surfaces, self._reader.follows = surfaces, follows
 
     async def found(self, ask: Ask) -> Found:
         """Find the history of whoever asks; the profile too where it matters.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 
 from feature_repo.online import OnlineFeatures
 from recommender.errors import FeatureError
 from recommender.feature_services import UNIFIED_V1
+from recommender.features.social import FOLLOWED_TOOK
 from recommender.workspace import Workspace
 from serving.ask import Events
 
@@ -33,6 +35,8 @@ class StoreHistories:
     feature_service = UNIFIED_V1
     surfaces: bool
     """Whether to read where events happened: said by whoever loads a model that reads it."""
+    follows: bool
+    """Whether a profile holds what those took whom somebody follows: said likewise."""
 
     def __init__(self, paths: Workspace, project: str, wait_s: float = 5.0) -> None:
         self._paths = paths
@@ -40,6 +44,7 @@ class StoreHistories:
         self._wait_s = wait_s
         self._features: OnlineFeatures | None = None
         self.surfaces = False
+        self.follows = False
         try:
             self._open()
         except FeatureError as error:
@@ -69,7 +74,11 @@ class StoreHistories:
         Raises:
             FeatureError: the store can't be read.
         """
-        return self._open().user_attributes(user_id)
+        known = self._open().user_attributes(user_id)
+        took = self._open().followed_took(user_id) if self.follows else None
+        if took is None:
+            return known
+        return {**(known or {}), FOLLOWED_TOOK: json.dumps(took, ensure_ascii=False)}
 
     def _open(self) -> OnlineFeatures:
         # Two threads may both open it; one of the two is dropped, which does no harm.

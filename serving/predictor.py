@@ -110,7 +110,10 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
             )
         cold = model.cold is not None and model.cold.reads_profiles
         self._finder.reads(
-            profiles=cold, everybody=model.reads_profiles, surfaces=model.reads_surfaces
+            profiles=cold,
+            everybody=model.reads_profiles,
+            surfaces=model.reads_surfaces,
+            follows=model.cold is not None and model.cold.reads_follows,
         )
         self._engine = engine_for(model.scorer, self._folder, self._compute)
         ranking = ranking_for(self._engine, self._compute)

@@ -53,8 +53,8 @@ class Answer:
         history: events that the model has read.
         dropped: events of items that the model does not know.
         fallback: why the answer was made without a history, or None.
-        basis: what the order was made from: `history`; without one `trend` or `profile`, or
-            `model` where the model itself answers people without history.
+        basis: what the order was made from: `history`; without one `social`, `profile`, `popular`
+            or `trend`, or `model` where the model itself answers people without history.
         unknown: candidates that the model does not know.
         reason: why there are no items, or None.
         values: by event type, the value expected of it should it happen with each item (a rating,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from recommender.config import Config, parse
-from recommender.tables import EVENTS, ITEMS, USERS, Tables
+from recommender.tables import EVENTS, FOLLOWS, ITEMS, USERS, Tables
 
 ACTIONS = {
     "types": ["impression", "click", "purchase"],
@@ -54,6 +54,19 @@ def user_table(users: dict[str, dict[str, str] | None]) -> pa.Table:
         for user, known in users.items()
     ]
     return pa.Table.from_pylist(rows, USERS)
+
+
+def follow_table(edges: Iterable[tuple[str | None, str | None, int | None]]) -> pa.Table:
+    """Edges: (user, followed user, since in ms)."""
+    rows = list(edges)
+    since = pa.array([row[2] for row in rows], pa.int64()).cast(FOLLOWS.field("since").type)
+    return pa.table(
+        {
+            "user_id": pa.array([row[0] for row in rows], pa.string()),
+            "followed_user_id": pa.array([row[1] for row in rows], pa.string()),
+            "since": since,
+        }
+    )
 
 
 def tables(

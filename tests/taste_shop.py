@@ -1,11 +1,13 @@
 """A shop with words, categories and people, in an online store that is written directly.
 
 Ten items in two categories, two more without any; a Transformer that was never trained (its numbers
-are drawn), with a head of actions; `ann` has a history, `dora` only a profile.
+are drawn), with a head of actions; `ann` has a history, `dora` only a profile; `sam` and `fred`
+follow somebody.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +41,8 @@ CATEGORIES = {
 }
 WIDTH = 6
 PROJECT = "by_hand"
+FOLLOWED = ({"i07": 9, "i04": 3, "gone": 2}, {"gone": 1})
+"""What those took whom `sam` and `fred` follow; the model does not know the item `gone`."""
 HISTORY = [("i01", "click", NOW - 3 * DAY), ("i06", "purchase", NOW - DAY), ("i02", "click", NOW)]
 
 
@@ -73,7 +77,7 @@ def model(config: Config) -> Model:
     german = np.zeros((1, len(ITEMS)), np.float32)
     german[0, -1] = 5000
     titles = tuple(f"Thing {item}" for item in ITEMS)
-    cold = ColdUsers("popular", counts, ("country=DE",), german)
+    cold = ColdUsers("popular", counts, ("country=DE",), german, Catalogue(ITEMS))
     return Model(scorer(config), titles, config.actions, 8, cold=cold)
 
 
@@ -114,6 +118,8 @@ def fill(store: OnlineStore) -> None:
     put(store, "user_sequence", "user_id", ["ann"], history)
     profiles = {"attributes": ['{"country": "DE", "age": "30"}', '{"country": "FR"}']}
     put(store, "user_profile", "user_id", ["dora", "fred"], profiles)
+    social = {"followed": [json.dumps({"took": took, "users": ["x"] * 9}) for took in FOLLOWED]}
+    put(store, "user_social", "user_id", ["sam", "fred"], social)
     add_items(store, ITEMS, vectors(len(ITEMS)), [CATEGORIES[item] for item in ITEMS])
 
 

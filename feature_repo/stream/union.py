@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -49,7 +50,7 @@ def with_landed(tables: Tables, landed: Landed, types: tuple[str, ...]) -> Union
         both = pa.concat_tables([events, added.cast(events.schema)])
         events = both.sort_by([("time", "ascending"), ("event_id", "ascending")])
     return Union(
-        Tables(events, tables.items, _with_users(tables.users, added["user_id"])),
+        replace(tables, events=events, users=_with_users(tables.users, added["user_id"])),
         added.num_rows,
         pc.sum(pc.and_(typed, pc.invert(known))).as_py() or 0,
         pc.sum(pc.invert(typed)).as_py() or 0,

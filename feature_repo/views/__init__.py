@@ -15,6 +15,7 @@ from feature_repo.views.user_behaviour import user_behaviour
 from feature_repo.views.user_event import user_event
 from feature_repo.views.user_profile import user_profile
 from feature_repo.views.user_sequence import user_sequence
+from feature_repo.views.user_social import user_social
 
 _NONE = Choices()
 
@@ -37,5 +38,6 @@ def views(folder: str | Path, choices: Choices = _NONE) -> dict[str, FeatureView
         item_attributes(location),
         item_trend(location),
         *([user_behaviour(location)] if choices.behaviour else []),
+        *([user_social(location)] if choices.social else []),
     ]
     return {view.name: view for view in made}

@@ -194,7 +194,7 @@ PLACES = (
     Place(
         "online store",
         "features/online.db, or Redis",
-        "sequence, profile, activity, behaviour, in every project",
+        "sequence, profile, activity, behaviour, in every project; what their followers know",
         _online,
     ),
     Place(
@@ -206,7 +206,7 @@ PLACES = (
     Place(
         "data versions",
         "data/versions/, data/accepted.json, data/inputs/, features/accepted_profile.json",
-        "events and attributes by id",
+        "events, attributes and edges of the follow graph by id",
         _data,
     ),
     Place("raw copies", "cache/{s3,downloads,unpacked}/", "the company's log as it came", _raw),

@@ -48,8 +48,8 @@ def fit_cold_users(dataset: Dataset, fold: Fold, config: Config) -> ColdUsers | 
     if kind == "social" and dataset.follows is None:
         raise ConfigError(
             "serving.cold_users is social, but the data set has no follow graph",
-            "set serving.cold_users: popular; only features.build.build_dataset(follows=…) takes a "
-            "follow graph, the pipeline and the endpoint don't",
+            "set serving.cold_users: popular, or map the graph with source.follows (see "
+            "configs/generic.yaml) and run from ingest again",
         )
     neighbours = dataset.catalogue if kind == "social" else None
     if kind == "social" and dataset.attributes is None:

@@ -11,6 +11,7 @@ from recommender.config.section import Section
 ViewName = Literal[
     "user_sequence",
     "user_profile",
+    "user_social",
     "user_activity",
     "user_behaviour",
     "item_text",

@@ -276,3 +276,22 @@ class UsersMapping(FilesConfig):
     """Columns that are kept, as text, under their own names."""
     labels: dict[str, dict[str, str]] = Field(default_factory=dict)
     """By attribute: code → words ({"age": {"1": "under 18"}})."""
+
+
+class FollowsMapping(FilesConfig):
+    """A follow graph: one row per edge."""
+
+    user: str
+    """The column with the id of whoever follows, as events name users."""
+    followed: str
+    """The column with the id of whoever is followed."""
+    since: str | None = None
+    """The column that says since when. An edge without a time counts as if it had always been
+    there: in evaluation, too."""
+    time: TimeFormat = TimeFormat()
+    """How the moments of `since` are written."""
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Every raw column that the mapping reads."""
+        return tuple(name for name in (self.user, self.followed, self.since) if name is not None)

@@ -103,6 +103,16 @@ class RowLimits(Section):
     """Users without an id (removed)."""
     duplicate_user: AtMost = _FEW
     """Users whose id comes again further down (the last one stays)."""
+    missing_follow_end: AtMost = _FEW
+    """Edges of the follow graph that lack one of their two users (removed)."""
+    self_follow: AtMost = _FEW
+    """Edges from a user to the same (removed)."""
+    duplicate_follow: AtMost = AtMost(warn=0, fail=0.5)
+    """Edges that come again (the earliest one stays)."""
+    unknown_followed: AtMost = AtMost(warn=0.5, fail=None)
+    """Edges to a user whom neither the user table nor an event knows (removed)."""
+    since_out_of_range: AtMost = _FEW
+    """Edges since before `epoch_start` or in the future (removed)."""
 
     @model_validator(mode="after")
     def _shares(self) -> Self:

@@ -40,12 +40,11 @@ class ServingConfig(Section):
     """What people without a history are shown: `model`: what the model makes of no history;
     `popular`: what was taken most often; `trend`: what is forecast to be taken most; `profile`:
     `popular`, by the attributes of `evaluation.slices.attributes`; `social`: `popular`, by what
-    those whom they follow took, and by profile where the data set has attributes. `social` is for
-    those who use the library: it needs a data set with a follow graph
-    (`recommender.features.build.build_dataset(follows=…)`), which no step of the pipeline gives and
-    no feature store serves; a pipeline's training refuses it. The answer becomes part of a model
-    when that is trained, and is judged with it. On MovieLens the model's own answer was 68 % worse
-    than `popular` (docs/benchmarks.md)."""
+    those whom they follow took, and by profile where the data set has attributes; whoever follows
+    nobody that took anything is answered by profile, else by `popular`. It needs a source with a
+    follow graph (`source.follows`). The answer becomes part of a model when that is trained, and is
+    judged with it. On MovieLens the model's own answer was 68 % worse than `popular`
+    (docs/benchmarks.md)."""
 
     cpu: str = Field("1", pattern=r"^[0-9]+(\.[0-9]+)?m?$")
     """CPU request of a model server on a cluster, as Kubernetes writes it."""

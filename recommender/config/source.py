@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from recommender.config.mapping import EventsMapping, ItemsMapping, UsersMapping
+from recommender.config.mapping import EventsMapping, FollowsMapping, ItemsMapping, UsersMapping
 from recommender.config.raw_files import SHA256, known_encoding
 from recommender.config.section import Section
 
@@ -23,6 +23,14 @@ class SyntheticSource(Section):
     """Length of the log in days."""
     sessions_per_user: float = Field(8.0, gt=0)
     """Mean number of visits per user over the whole log."""
+    follows: float = Field(0.0, ge=0, le=50)
+    """Mean number of people of like taste whom everybody follows; 0: there is no follow graph. The
+    events are the same with and without."""
+
+    @property
+    def has_follows(self) -> bool:
+        """Whether there is a follow graph."""
+        return self.follows > 0
 
 
 class MovieLensSource(Section):
@@ -37,6 +45,11 @@ class MovieLensSource(Section):
     """Text encoding; default: as published (latin-1 in 1M, UTF-8 in the others)."""
     like_from: float = 4.0
     """A rating of this or more is the event `like`, a lower one `rate`."""
+
+    @property
+    def has_follows(self) -> bool:
+        """Whether there is a follow graph: MovieLens has none."""
+        return False
 
     @field_validator("encoding")
     @classmethod
@@ -54,6 +67,13 @@ class MappedSource(Section):
     """The catalogue."""
     users: UsersMapping | None = None
     """What is known of the users; None: their ids only."""
+    follows: FollowsMapping | None = None
+    """Who follows whom; None: there is no follow graph."""
+
+    @property
+    def has_follows(self) -> bool:
+        """Whether there is a follow graph."""
+        return self.follows is not None
 
 
 SourceConfig = Annotated[

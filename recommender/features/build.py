@@ -77,7 +77,6 @@ def build_dataset(
     text: TextVectors,
     pseudonyms: Pseudonyms,
     data_version: str,
-    follows: pa.Table | None = None,
 ) -> Dataset:
     """Turn canonical tables into a data set.
 
@@ -87,7 +86,6 @@ def build_dataset(
         text: vectors of `catalogue_order(tables.items)`.
         pseudonyms: hide the users, because the data set leaves the feature store.
         data_version: of the tables.
-        follows: who follows whom by raw ids (see `recommender.features.social.hidden`), if known.
 
     Returns:
         The data set: events of all types, users as pseudonyms in the order of their raw ids;
@@ -119,7 +117,7 @@ def build_dataset(
         encoder=text.encoder,
         attributes=_attributes(tables.users, log.users, hidden.users, config),
         languages=text.languages,
-        follows=None if follows is None else hidden_edges(follows, pseudonyms),
+        follows=None if tables.follows is None else hidden_edges(tables.follows, pseudonyms),
     )
 
 

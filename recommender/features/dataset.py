@@ -24,7 +24,6 @@ from safetensors.numpy import load_file, save_file
 from recommender.errors import StorageError
 from recommender.features.language import Language
 from recommender.features.sequences import Catalogue, EventLog, Exposures
-from recommender.features.social import FOLLOWS
 from recommender.files import atomic_directory, read_json, write_json
 from recommender.split import Fold
 
@@ -101,7 +100,7 @@ class Dataset:
             if self.follows is not None:
                 # Both ends, for the same reason.
                 known = pa.array(log.users, pa.string())
-                ends = [pc.is_in(self.follows[end], known) for end in FOLLOWS.names]
+                ends = [pc.is_in(self.follows[end], known) for end in ("user", "followed_user")]
                 both = self.follows.filter(pc.and_(*ends))
                 pq.write_table(both, temporary / "follows.parquet")
             pq.write_table(self.items, temporary / "items.parquet", compression="zstd")

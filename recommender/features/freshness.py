@@ -20,7 +20,7 @@ from recommender.config.freshness import FreshnessConfig
 from recommender.errors import FeatureError, StorageError
 from recommender.files import read_json
 
-EVENT_VIEWS = ("user_sequence", "user_activity", "user_behaviour", "item_trend")
+EVENT_VIEWS = ("user_sequence", "user_activity", "user_behaviour", "user_social", "item_trend")
 """Views that events go into; the others have no lag."""
 
 DATASET_FILE = "freshness.json"

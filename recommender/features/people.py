@@ -9,7 +9,7 @@ import pyarrow as pa
 from recommender.config.actions import ActionsConfig
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import EventLog
-from recommender.features.social import followed_took, with_followed
+from recommender.features.social import followed, with_followed
 
 
 def with_people(log: EventLog, attributes: pa.Table | None) -> EventLog:
@@ -44,4 +44,4 @@ def as_of(log: EventLog, dataset: Dataset, actions: ActionsConfig, cut: int) -> 
     if dataset.follows is None:
         return known
     successes = dataset.log.of_types(actions.successes, actions)
-    return with_followed(known, followed_took(dataset.follows, successes, dataset.catalogue, cut))
+    return with_followed(known, followed(dataset.follows, successes, dataset.catalogue, cut))

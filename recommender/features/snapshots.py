@@ -30,6 +30,7 @@ from recommender.features.sequences import EventLog
 from recommender.features.streaming_build import Wanted, latest_sequences
 from recommender.features.text import TextVectors
 from recommender.features.trends import item_trend
+from recommender.features.user_social import user_social
 from recommender.tables import Tables
 
 __all__ = ["KEYS", "VIEWS", "Snapshots", "sequences", "snapshots", "up_to_now"]
@@ -39,18 +40,21 @@ VIEWS = (
     "item_attributes",
     "item_trend",
     "user_profile",
+    "user_social",
     "user_activity",
     "user_behaviour",
     "user_sequence",
 )
 """Names of the views in the order in which they are published: sequences last, because they name
-the items of the others. `user_behaviour` is made only where the configuration asks for it."""
+the items of the others. `user_behaviour` is made only where the configuration asks for it,
+`user_social` only where the source has a follow graph."""
 
 KEYS = {
     "item_text": "item_id",
     "item_attributes": "item_id",
     "item_trend": "item_id",
     "user_profile": "user_id",
+    "user_social": "user_id",
     "user_activity": "user_id",
     "user_behaviour": "user_id",
     "user_sequence": "user_id",
@@ -118,6 +122,8 @@ def snapshots(
     }
     if config.features.text.behaviour:
         built["user_behaviour"], _ = user_behaviour(history, items, config, as_of)
+    if config.source.has_follows:
+        built["user_social"] = user_social(tables, config, as_of)
     views = {name: stamped(built[name], as_of, created) for name in VIEWS if name in built}
     return Snapshots(as_of, views)
 

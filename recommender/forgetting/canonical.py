@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from recommender.forgetting.removed import NOTHING, Removed
 from recommender.quality.accepted import NAME as ACCEPTED
 from recommender.sources.archive import sha256
 from recommender.sources.content import content_hash, data_version
-from recommender.sources.versions import FILES, MANIFEST
-from recommender.tables import SCHEMAS, Tables
+from recommender.sources.versions import MANIFEST, files_in
+from recommender.tables import Tables
 
 REPLACED = "replaced.json"
-_PEOPLE = ("events", "users")
+_PEOPLE = ("events", "users", "follows")
+"""Tables that name people; the last one only where there is a follow graph."""
 
 
 def versions_with(data: Path, person: Person) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ def erase_copy(folder: Path, person: Person, data: Path) -> Removed:
     """Take the person out of a copy of a version's tables that a step holds or repaired.
 
     Args:
-        folder: with `events.parquet`, `users.parquet` and `manifest.json`.
+        folder: with `events.parquet`, `users.parquet` … and `manifest.json`.
         person: who is to be forgotten.
         data: `Workspace.data`, where the version itself was replaced before.
     """
@@ -143,14 +145,21 @@ def _holds(folder: Path, person: Person) -> bool:
 
 
 def without(tables: Tables, person: Person) -> Tables:
-    """Return the tables without the person's events and without the person."""
-    kept = {
-        name: getattr(tables, name).filter(
-            pc.not_equal(getattr(tables, name)["user_id"], person.user_id).fill_null(True)
-        )
-        for name in _PEOPLE
-    }
-    return Tables(kept["events"], tables.items, kept["users"])
+    """Return the tables without the person, their events, and whom and who they follow."""
+    return replace(
+        tables, **{name: _without(getattr(tables, name), person) for name in _among(tables)}
+    )
+
+
+def _among(tables: Tables) -> tuple[str, ...]:
+    return tuple(name for name in _PEOPLE if name in tables.names)
+
+
+def _without(table: pa.Table, person: Person) -> pa.Table:
+    for column in ("user_id", "followed_user_id"):
+        if column in table.column_names:
+            table = table.filter(pc.not_equal(table[column], person.user_id).fill_null(True))
+    return table
 
 
 def _replace(data: Path, folder: Path, person: Person) -> Removed:
@@ -163,15 +172,17 @@ def _replace(data: Path, folder: Path, person: Person) -> Removed:
     # Said before the old one goes: otherwise a kill in between would leave its name a riddle.
     write_json(data / REPLACED, {**replaced(data), folder.name: name})
     shutil.rmtree(folder)
-    rows = sum(getattr(whole, each).num_rows - getattr(tables, each).num_rows for each in _PEOPLE)
-    return Removed(rows, len(FILES))
+    rows = sum(
+        getattr(whole, each).num_rows - getattr(tables, each).num_rows for each in _among(whole)
+    )
+    return Removed(rows, len(files_in(target)))
 
 
 def _write(folder: Path, tables: Tables, told: dict[str, Any], old: str) -> None:
     with atomic_directory(folder) as temporary:
         tables.write(temporary)
         described = dict(told["tables"])
-        for table in SCHEMAS:
+        for table in tables.names:
             path = temporary / f"{table}.parquet"
             path.chmod(0o644)
             described[table] = {

@@ -7,6 +7,7 @@ place where a pseudonym stays, because without it nobody could be kept out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,16 +112,20 @@ class Suppressions:
         if not len(self):
             return tables
         kept = {}
-        for name in ("events", "users"):
-            table: pa.Table = getattr(tables, name)
+        for name in ("events", "users", "follows"):
+            table: pa.Table | None = getattr(tables, name)
+            if table is None:
+                continue
             gone = self.among(table["user_id"])
+            if "followed_user_id" in table.column_names:
+                gone = pc.or_(gone, self.among(table["followed_user_id"]))
             count = pc.sum(gone).as_py() or 0
             # No example: a row's number in the source would lead back to the person.
             report.drop(name, REASON, count, "not shown")
             kept[name] = table.filter(pc.invert(gone)) if count else table
             if name in report.rows_kept:
                 report.rows_kept[name] = kept[name].num_rows
-        return Tables(kept["events"], tables.items, kept["users"])
+        return replace(tables, **kept)
 
     def _current(self) -> dict[str, str]:
         mark = _mark(self._path)

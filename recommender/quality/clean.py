@@ -26,7 +26,7 @@ from recommender.quality.columns import (
 )
 from recommender.quality.imputation import Imputed, dropped, fill_events, fill_items
 from recommender.split import cut
-from recommender.tables import EVENTS, USERS, Tables, schema_of
+from recommender.tables import EVENTS, FOLLOWS, USERS, Tables, schema_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Cleaned:
         tables: in the strict canonical schemas, events sorted by (time, event id).
         removed: rows by table and reason; a row is counted under its first reason.
         blanked: values set to missing because they can't be true, by column and reason.
-        added_users: users that only the events knew, added without attributes.
+        added_users: users that only the events knew, or only the follow graph as following, added
+            without attributes.
         imputed: what was done about missing values.
         horizon: the earliest test cut (ms), before which everything was fitted; None where the
             log can't be cut.
@@ -87,15 +88,20 @@ def clean(raw: Tables, config: Config, now: datetime) -> Cleaned:
     filled_items, fills_items = fill_items(
         items, tail.table, config.quality.imputation.items, horizon
     )
-    known, added = _with_users(users.table, tail.table)
+    follows = _sound_follows(given.follows, users.table, tail.table, config, now)
+    known, added = _with_users(users.table, tail.table, follows)
     events_gone = _sum(events.removed, lost, tail.removed)
+    removed = {"events": events_gone, "items": items_gone, "users": users.removed}
+    if follows is not None:
+        removed["follows"] = follows.removed
     return Cleaned(
         Tables(
             tail.table.sort_by([("time", "ascending"), ("event_id", "ascending")]).cast(EVENTS),
             filled_items.cast(schema_of("items", filled_items.column_names)),
             known.cast(USERS),
+            None if follows is None else follows.table.cast(FOLLOWS),
         ),
-        {"events": events_gone, "items": items_gone, "users": users.removed},
+        removed,
         blanked,
         added,
         (*of_events, *fills, *of_items, *fills_items),
@@ -163,6 +169,24 @@ def _sound_events(
     return rows, tuple(record for record in done if record.missing)
 
 
+def _sound_follows(
+    follows: pa.Table | None, users: pa.Table, events: pa.Table, config: Config, now: datetime
+) -> _Rows | None:
+    """Return the edges between two people, sorted by both; None where there is no graph."""
+    if follows is None:
+        return None
+    rows = _Rows(follows)
+    rows.remove("lacks a user", defects.ends_missing(rows.table))
+    rows.remove("to oneself", defects.to_oneself(rows.table))
+    late = defects.time_out_of_range(rows.table, config.quality, now, "since")
+    rows.remove("time out of range", late)
+    rows.remove("unknown followed user", defects.followed_unknown(rows.table, users, events))
+    rows.remove("given earlier or again", defects.followed_again(rows.table))
+    order = [("user_id", "ascending"), ("followed_user_id", "ascending")]
+    rows.table = rows.table.sort_by(order)
+    return rows
+
+
 _SAID = {"event": "event type"}
 
 
@@ -193,9 +217,15 @@ def _horizon(events: pa.Table, config: Config) -> int | None:
     return folds[0].test_start
 
 
-def _with_users(users: pa.Table, events: pa.Table) -> tuple[pa.Table, int]:
+def _with_users(users: pa.Table, events: pa.Table, follows: _Rows | None) -> tuple[pa.Table, int]:
     unknown = events.filter(pa.array(~among(events["user_id"], users["user_id"])))
-    new = sorted(set(unknown["user_id"].to_pylist()))
+    seen = set(unknown["user_id"].to_pylist())
+    if follows is not None:
+        # Who follows somebody and has not done anything yet is who social neighbours are for.
+        edges = follows.table
+        cold = edges.filter(pa.array(~among(edges["user_id"], users["user_id"])))
+        seen.update(cold["user_id"].to_pylist())
+    new = sorted(seen)
     rows: list[list[tuple[str, str]]] = [list(row or []) for row in users["attributes"].to_pylist()]
     rows += [[] for _ in new]
     ids = [*users["user_id"].to_pylist(), *new]

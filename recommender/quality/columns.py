@@ -19,6 +19,7 @@ _TEXTS = {
     "events": ("event_id", "user_id", "item_id", "event", "surface"),
     "items": ("item_id", "title", "text", "brand"),
     "users": ("user_id",),
+    "follows": ("user_id", "followed_user_id"),
 }
 
 
@@ -31,7 +32,7 @@ def replace(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> p
 
 def normalised(tables: Tables) -> Tables:
     """Return the tables with one notion of "missing": blank texts and NaN become null."""
-    return Tables(**{name: _normalised(getattr(tables, name), _TEXTS[name]) for name in _TEXTS})
+    return Tables(**{n: _normalised(getattr(tables, n), _TEXTS[n]) for n in tables.names})
 
 
 def _normalised(table: pa.Table, texts: tuple[str, ...]) -> pa.Table:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recommender.config.quality import QualityConfig
 from recommender.quality.columns import (
@@ -30,11 +31,20 @@ def time_limits(config: QualityConfig, now: datetime) -> tuple[int, int]:
     return round(config.epoch_start.timestamp() * 1000), round(latest * 1000)
 
 
-def time_out_of_range(events: pa.Table, config: QualityConfig, now: datetime) -> Bools:
-    """Return events before the configured start of time or after now (a null is not judged)."""
+def time_out_of_range(
+    table: pa.Table, config: QualityConfig, now: datetime, name: str = "time"
+) -> Bools:
+    """Return rows before the configured start of time or after now (a null is not judged).
+
+    Args:
+        table: the rows.
+        config: says when time began.
+        now: the moment that nothing may lie after.
+        name: of the column with the moments.
+    """
     first, last = time_limits(config, now)
-    times = milliseconds(events["time"])
-    return ((times < first) | (times > last)) & ~missing(events["time"])
+    times = milliseconds(table[name])
+    return ((times < first) | (times > last)) & ~missing(table[name])
 
 
 def backwards(events: pa.Table) -> Bools:
@@ -110,3 +120,34 @@ def superseded(table: pa.Table, key: str) -> Bools:
     """Return rows whose id comes again further down (a missing id is not judged)."""
     ids = codes(table[key])
     return repeats({"id": ids}, keep="last") & (ids >= 0)
+
+
+def ends_missing(follows: pa.Table) -> Bools:
+    """Return edges that lack one of their two users."""
+    return missing(follows["user_id"]) | missing(follows["followed_user_id"])
+
+
+def to_oneself(follows: pa.Table) -> Bools:
+    """Return edges from a user to the same (a missing end is not judged)."""
+    same = pc.equal(follows["user_id"], follows["followed_user_id"])
+    return np.asarray(pc.fill_null(same, False).to_numpy(), np.bool_)
+
+
+def followed_unknown(follows: pa.Table, users: pa.Table, events: pa.Table) -> Bools:
+    """Return edges to somebody whom neither a user nor an event names (a null is not judged)."""
+    followed = follows["followed_user_id"]
+    return ~(among(followed, users["user_id"]) | among(followed, events["user_id"]))
+
+
+def followed_again(follows: pa.Table) -> Bools:
+    """Return edges that come with an earlier moment, too, or as early further up.
+
+    One with a moment stays before one without. An edge with a missing end is not judged.
+    """
+    undated = missing(follows["since"])
+    since = np.where(undated, np.iinfo(np.int64).max, milliseconds(follows["since"]))
+    order = np.argsort(since, kind="stable")
+    ends = {name: codes(follows[name])[order] for name in ("user_id", "followed_user_id")}
+    again = np.zeros(len(order), np.bool_)
+    again[order] = repeats(ends)
+    return again & ~ends_missing(follows)

@@ -59,13 +59,35 @@ def users_frame(given: Tables) -> pd.DataFrame:
     return frame.assign(is_last_of_id=~defects.superseded(given.users, "user_id"))
 
 
-def pseudonymous(table: pa.Table, pseudonym: Pseudonym) -> pa.Table:
-    """Return `table` with pseudonyms for its user ids; missing ones stay missing."""
-    place = table.schema.get_field_index("user_id")
-    encoded = table["user_id"].combine_chunks().dictionary_encode()
+def follows_frame(given: Tables) -> pd.DataFrame:
+    """Return the edges with the marks that `suites.follows` expects to be true.
+
+    Args:
+        given: tables from `columns.normalised`, with a follow graph.
+    """
+    follows: pa.Table = given.follows
+    frame: pd.DataFrame = follows.to_pandas()
+    return frame.assign(
+        has_both_ends=~defects.ends_missing(follows),
+        is_to_another=~defects.to_oneself(follows),
+        is_new=~defects.followed_again(follows),
+        is_followed_known=~defects.followed_unknown(follows, given.users, given.events),
+    )
+
+
+def pseudonymous(table: pa.Table, pseudonym: Pseudonym, column: str = "user_id") -> pa.Table:
+    """Return `table` with pseudonyms for its user ids; missing ones stay missing.
+
+    Args:
+        table: with user ids.
+        pseudonym: turns one into a pseudonym.
+        column: name of the column that holds them.
+    """
+    place = table.schema.get_field_index(column)
+    encoded = table[column].combine_chunks().dictionary_encode()
     names = pa.array(
         [None if name is None else pseudonym(name) for name in encoded.dictionary.to_pylist()],
         pa.string(),
     )
-    column = pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
-    return table.set_column(place, table.schema.field(place), column)
+    hidden = pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
+    return table.set_column(place, table.schema.field(place), hidden)

@@ -9,7 +9,6 @@ from typing import Any
 from recommender.files import atomic_file, write_json
 from recommender.quality.judge import Finding
 from recommender.quality.validation import Validation
-from recommender.tables import SCHEMAS
 
 JSON = "quality.json"
 HTML = "validation.html"
@@ -24,7 +23,8 @@ def described(validation: Validation) -> dict[str, Any]:
     `statistics`. After wrong types no row was read: `rows_in` and what follows are empty.
     """
     cleaned, against = validation.cleaned, validation.against
-    tables = {name: getattr(cleaned.tables, name) for name in SCHEMAS} if cleaned else {}
+    left = cleaned.tables if cleaned else None
+    tables = {name: getattr(left, name) for name in left.names} if left else {}
     return {
         "verdict": validation.verdict,
         "data_version": validation.data_version,

@@ -20,14 +20,16 @@ from recommender.quality.drift import drift
 from recommender.quality.judge import Finding, Judge, Suite
 from recommender.quality.statistics import Statistics
 from recommender.quality.suites import events as event_rules
+from recommender.quality.suites import follows as follow_rules
 from recommender.quality.suites import items as item_rules
 from recommender.quality.suites import users as user_rules
 from recommender.quality.suites.events import events_suite
+from recommender.quality.suites.follows import follows_suite
 from recommender.quality.suites.items import items_suite
 from recommender.quality.suites.log import log_suite
 from recommender.quality.suites.schema import found, schema_suite
 from recommender.quality.suites.users import users_suite
-from recommender.tables import Tables
+from recommender.tables import Tables, optional_in
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def validate(
     The repaired tables keep the given user ids; findings, reports and Data Docs hold pseudonyms.
 
     Args:
-        folder: `events.parquet`, `items.parquet`, `users.parquet`.
+        folder: `events.parquet`, `items.parquet`, `users.parquet`, perhaps `follows.parquet`.
         config: `quality`, `actions` and `split` are read.
         data_version: of these tables.
         now: the moment that nothing may lie after.
@@ -116,14 +118,15 @@ def validate(
         ConfigError: the policy for missing event types names an unknown type.
     """
     judge = Judge(config.quality.examples, data_version, now)
-    findings = judge.judge(Suite("schema", found(folder), schema_suite()))
+    schema = schema_suite(optional_in(folder))
+    findings = judge.judge(Suite("schema", found(folder), schema))
     compared = against if config.quality.drift.compare else None
     if not all(finding.passed for finding in findings):
         judge.write_docs(docs)
         return Validation(data_version, now, findings, {}, None, None, compared, {})
     raw = Tables.read(folder)
-    rows_in = {name: getattr(raw, name).num_rows for name in ("events", "items", "users")}
-    for suite in track(_row_suites(raw, config, now, pseudonym), "judge rows", 3):
+    rows_in = {name: getattr(raw, name).num_rows for name in raw.names}
+    for suite in track(_row_suites(raw, config, now, pseudonym), "judge rows", len(raw.names)):
         findings += judge.judge(suite)
     cleaned = clean(raw, config, now)
     statistics = Statistics.of(cleaned.tables, config.actions)
@@ -140,17 +143,28 @@ def _row_suites(
 ) -> Iterable[Suite]:
     """Yield one table's suite at a time, so that only one frame is held in memory."""
     given = normalised(raw)
-    shown = Tables(
-        frames.pseudonymous(given.events, pseudonym),
-        given.items,
-        frames.pseudonymous(given.users, pseudonym),
-    )
+    shown = _pseudonymous(given, pseudonym)
     latest = datetime.fromtimestamp(defects.time_limits(config.quality, now)[1] / 1000, UTC)
     events = events_suite(config, latest)
     yield Suite("events", frames.events_frame(shown), events, event_rules.SHOWN)
     items = items_suite(config)
     yield Suite("items", frames.items_frame(given, config), items, item_rules.SHOWN)
     yield Suite("users", frames.users_frame(shown), users_suite(config), user_rules.SHOWN)
+    if shown.follows is not None:
+        follows = follows_suite(config, latest)
+        yield Suite("follows", frames.follows_frame(shown), follows, follow_rules.SHOWN)
+
+
+def _pseudonymous(given: Tables, pseudonym: frames.Pseudonym) -> Tables:
+    follows = given.follows
+    for end in ("user_id", "followed_user_id") if follows is not None else ():
+        follows = frames.pseudonymous(follows, pseudonym, end)
+    return Tables(
+        frames.pseudonymous(given.events, pseudonym),
+        given.items,
+        frames.pseudonymous(given.users, pseudonym),
+        follows,
+    )
 
 
 def _figures(

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recommender.tables import SCHEMAS, Tables
+from recommender.tables import Tables
 
 _ROWS = 1 << 20
 _DIGITS = 12
@@ -22,7 +22,7 @@ _DIGITS = 12
 def data_version(tables: Tables) -> str:
     """Return the name of a data version: `d-` and 12 hex digits of its content's SHA-256."""
     digest = hashlib.sha256()
-    for name in SCHEMAS:
+    for name in tables.names:
         digest.update(f"{name}:{content_hash(getattr(tables, name))};".encode())
     return f"d-{digest.hexdigest()[:_DIGITS]}"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from recommender.config.mapping import ItemsMapping
 from recommender.config.raw_files import FilesConfig
 from recommender.config.source import MappedSource
@@ -11,6 +13,7 @@ from recommender.sources.archive import sha256
 from recommender.sources.catalogue import map_items, named_items
 from recommender.sources.events import map_events
 from recommender.sources.fetch import fetch
+from recommender.sources.follows import map_follows
 from recommender.sources.groups import first_seen, widened
 from recommender.sources.people import map_users
 from recommender.sources.raw import Raw, RawFiles
@@ -36,11 +39,12 @@ class MappedFiles:
         self.items = _find("items", config.items, cache) if config.items.location else None
         users = config.users
         self.users = _find("users", users, cache) if users and users.location else None
+        self.follows = _find("follows", config.follows, cache) if config.follows else None
 
     def described(self) -> list[SourceFile]:
         """Return every file with the hash of its content, each once."""
         found = {}
-        for files in (self.events, self.items, self.users):
+        for files in (self.events, self.items, self.users, self.follows):
             for path in files.paths if files else ():
                 if path not in found and files:
                     found[path] = SourceFile(
@@ -67,16 +71,25 @@ class MappedFiles:
             self.items.check(_item_columns(config.items))
         if self.users and config.users:
             self.users.check([config.users.user, *config.users.attributes])
+        if self.follows and config.follows:
+            self.follows.check(config.follows.needed)
         user = frozenset({config.events.columns.user})
         raw = self.events.read(log_columns, private=user)
         events, log = map_events(raw, config.events, report)
         sold = named_items(events) if config.items.only_with_events else None
         items = map_items(self._raw_items(log), config.items, sold, report)
         users = map_users(events, self._raw_users(log), config.users, report)
-        tables = Tables(events, items, users)
+        tables = Tables(events, items, users, self._edges(report))
         report.rows_kept = {name: getattr(tables, name).num_rows for name in report.rows_read}
         report.rows_kept["users"] = users.num_rows
         return tables
+
+    def _edges(self, report: IngestReport) -> pa.Table | None:
+        mapping = self.config.follows
+        if mapping is None or self.follows is None:
+            return None
+        ends = frozenset({mapping.user, mapping.followed})
+        return map_follows(self.follows.read(mapping.needed, private=ends), mapping, report)
 
     def _from_log(self) -> list[str]:
         """Return the columns of the log that catalogue and users are derived from."""

@@ -37,7 +37,7 @@ class Raw:
     """Raw rows.
 
     Attributes:
-        table: which canonical table they are for: events, items or users.
+        table: which canonical table they are for: events, items, users or follows.
         columns: the raw columns: text, numbers, moments or lists of text. Text is trimmed;
             empty cells and those configured as missing are null.
         rows: number of each row among all raw rows (from 0), (R,); survives `where`.

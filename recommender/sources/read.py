@@ -64,7 +64,7 @@ class Source:
 
         assert isinstance(self.config.source, SyntheticSource)  # noqa: S101 - narrows the type
         tables = generate(self.config.source, self.config.seed)
-        report.rows_kept = {name: getattr(tables, name).num_rows for name in vars(tables)}
+        report.rows_kept = {name: getattr(tables, name).num_rows for name in tables.names}
         report.rows_read = dict(report.rows_kept)
         return tables
 

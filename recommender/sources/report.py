@@ -28,7 +28,7 @@ class Dropped:
     """Rows that were left out.
 
     Attributes:
-        table: events, items or users.
+        table: events, items, users or follows.
         reason: in words.
         count: rows.
         example: the first such row: where it is and what it says.
@@ -45,7 +45,7 @@ class Unreadable:
     """Cells that could not be read as what their column should hold, and are null now.
 
     Attributes:
-        table: events, items or users.
+        table: events, items, users or follows.
         column: the raw column.
         wanted: what it should hold ("a number").
         count: cells.

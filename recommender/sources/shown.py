@@ -16,6 +16,7 @@ Shape letters: N served rows, F rows of feedback.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -154,7 +155,7 @@ def with_shown(
     events = events.sort_by([("time", "ascending"), ("event_id", "ascending")])
     nothing_came = pc.sum(pc.equal(added["event"], impression)).as_py() if impression else 0
     return Outcome(
-        Tables(events, tables.items, tables.users),
+        replace(tables, events=events),
         nothing_came or 0,
         len(added) - (nothing_came or 0),
         len(every) - len(added),

@@ -1,6 +1,6 @@
 """Immutable versions of the canonical tables, named by what they say.
 
-    <data>/versions/<data version>/   events, items and users.parquet, manifest.json
+    <data>/versions/<data version>/   events, items, users (follows).parquet, manifest.json
     <data>/inputs/<fingerprint>.json  which raw files and mapping gave which version
 
 The fingerprint covers the raw files' hashes, the mapping and our own reading code, so a run on
@@ -26,11 +26,10 @@ from recommender.sources.content import content_hash, data_version
 from recommender.sources.fetch import drop_copies, shown_location
 from recommender.sources.read import Source
 from recommender.sources.report import IngestReport
-from recommender.tables import SCHEMAS, Tables
+from recommender.tables import OPTIONAL, SCHEMAS, Tables, optional_in, schema_of
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FILES = (*(f"{name}.parquet" for name in SCHEMAS), MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -141,11 +140,17 @@ def intact(folder: Path) -> bool:
         return False
     try:
         tables = read_json(folder / MANIFEST)["tables"]
+        names = (*SCHEMAS, *(name for name in OPTIONAL if name in tables))
         return all(
-            sha256(folder / tables[name]["file"]) == tables[name]["sha256"] for name in SCHEMAS
+            sha256(folder / tables[name]["file"]) == tables[name]["sha256"] for name in names
         )
     except (SourceError, StorageError, KeyError, TypeError):
         return False
+
+
+def files_in(folder: Path) -> tuple[str, ...]:
+    """Return the names of a version's files, the manifest last."""
+    return (*(f"{name}.parquet" for name in (*SCHEMAS, *optional_in(folder))), MANIFEST)
 
 
 def hand_over(version: DataVersion, folder: Path) -> None:
@@ -155,7 +160,7 @@ def hand_over(version: DataVersion, folder: Path) -> None:
         StorageError: the folder can't be written.
     """
     with atomic_directory(folder) as temporary:
-        for name in FILES:
+        for name in files_in(version.folder):
             source, target = version.folder / name, temporary / name
             try:
                 target.hardlink_to(source)
@@ -167,13 +172,13 @@ def _write(folder: Path, name: str, tables: Tables, report: IngestReport, config
     with atomic_directory(folder) as temporary:
         tables.write(temporary)
         described: dict[str, Any] = {}
-        for table, schema in SCHEMAS.items():
+        for table in tables.names:
             path = temporary / f"{table}.parquet"
             path.chmod(0o644)
             described[table] = {
                 "file": path.name,
                 "rows": getattr(tables, table).num_rows,
-                "schema": {field.name: str(field.type) for field in schema},
+                "schema": {field.name: str(field.type) for field in schema_of(table, ())},
                 "content_sha256": content_hash(getattr(tables, table)),
                 "sha256": sha256(path),
                 "bytes": path.stat().st_size,

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from tables_by_hand import configuration, tables
+from tables_by_hand import configuration, follow_table, tables
 
 from recommender.artifact import Model
 from recommender.baselines.cold_users import fit_cold_users
 from recommender.baselines.popularity import Popularity
 from recommender.cold_users import ColdUsers
 from recommender.config import Config
-from recommender.errors import ConfigError, FeatureError
+from recommender.errors import ConfigError
 from recommender.evaluation.contest import Contestant, hold
 from recommender.features.build import build_dataset
 from recommender.features.dataset import Dataset
 from recommender.features.people import as_of
 from recommender.features.sequences import Catalogue, Histories
-from recommender.features.social import FOLLOWED_TOOK, followed_took, hidden
+from recommender.features.social import FOLLOWED_TOOK, FOLLOWS, followed
 from recommender.features.text import TextVectors
 from recommender.forgetting import forms
 from recommender.forgetting.person import Person
@@ -46,18 +47,22 @@ EVENTS = [
     ("friend2", "c", "purchase", CUT),
     ("cold", "d", "purchase", CUT + 9),
 ]
-EDGES = pa.table(
-    {
-        "follower": ["cold", "cold", "cold", "cold", None, "crowd1"],
-        "followed": ["friend1", "friend2", "friend2", "cold", "friend1", "stranger"],
-    }
+EDGES = follow_table(
+    [
+        ("cold", "friend1", None),
+        ("cold", "friend2", CUT - 6 * DAY - 1),
+        ("crowd1", "stranger", CUT - 9 * DAY),
+        # At the cut and after it nobody knows of these.
+        ("crowd2", "friend1", CUT),
+        ("crowd3", "friend2", CUT + DAY),
+    ]
 )
 
 
 def dataset_of(config: Config, edges: pa.Table | None = EDGES) -> Dataset:
-    made = tables(EVENTS, items=ITEMS)
+    made = replace(tables(EVENTS, items=ITEMS), follows=edges)
     text = TextVectors(np.zeros((4, 2), np.float32), ("",) * 4, ("",) * 4, "-", 0, 0, 4, 0.0)
-    return replace(build_dataset(made, config, text, NAMES, "d-1", edges), folds=(FOLD,))
+    return replace(build_dataset(made, config, text, NAMES, "d-1"), folds=(FOLD,))
 
 
 @pytest.fixture
@@ -67,18 +72,16 @@ def config(tmp_path: Path) -> Config:
 
 def told_of(dataset: Dataset, config: Config, cut: int) -> dict[str, dict[str, int]]:
     log = dataset.log.of_types(config.actions.successes, config.actions)
-    told = followed_took(dataset.follows, log, dataset.catalogue, cut)
-    return {user: json.loads(text) for user, text in told.items()}
+    told = followed(dataset.follows, log, dataset.catalogue, cut)
+    return {user: json.loads(each.took) for user, each in told.items()}
 
 
-def test_edges_are_pseudonyms_told_once_and_never_to_oneself(config: Config) -> None:
-    pairs = {(NAMES.of("cold"), NAMES.of("friend1")), (NAMES.of("cold"), NAMES.of("friend2"))}
-    pairs |= {(NAMES.of("crowd1"), NAMES.of("stranger"))}
+def test_edges_of_a_data_set_are_pseudonyms(config: Config) -> None:
     found = dataset_of(config).follows
-    assert set(zip(*(found[name].to_pylist() for name in found.column_names), strict=True)) == pairs
-    assert found.num_rows == 3
-    with pytest.raises(FeatureError, match="columns"):
-        hidden(pa.table({"follower": ["a"]}), NAMES)
+    assert found.schema.equals(FOLLOWS)
+    assert found["user"].to_pylist() == list(NAMES.of_all(EDGES["user_id"].to_pylist()))
+    assert found["followed_user"][2].as_py() == NAMES.of("stranger")
+    assert found["since"].to_pylist()[:2] == [None, CUT - 6 * DAY - 1]
 
 
 def test_each_followed_person_counts_once_and_only_what_was_taken_before_the_cut(
@@ -86,19 +89,38 @@ def test_each_followed_person_counts_once_and_only_what_was_taken_before_the_cut
 ) -> None:
     data = dataset_of(config)
     assert told_of(data, config, CUT) == {NAMES.of("cold"): {"d": 2, "b": 1}}
-    assert told_of(data, config, CUT + 1) == {NAMES.of("cold"): {"d": 2, "b": 1, "c": 1}}
+    later = told_of(data, config, CUT + 1)
+    assert later[NAMES.of("cold")] == {"d": 2, "b": 1, "c": 1}
     assert told_of(data, config, CUT - 6 * DAY) == {NAMES.of("cold"): {"d": 1}}
     assert told_of(data, config, CUT - 9 * DAY) == {}
 
 
+def test_an_edge_counts_from_the_moment_after_it_began(config: Config) -> None:
+    data = dataset_of(config)
+    early, late = (told_of(data, config, CUT + more) for more in (0, 1))
+    assert NAMES.of("crowd2") not in early
+    assert late[NAMES.of("crowd2")] == {"d": 1}
+    assert NAMES.of("crowd3") not in late
+
+
+def test_of_somebody_who_follows_everybody_only_the_latest_count(config: Config) -> None:
+    crowd = [(f"p{n:03}", "a" if n < 100 else "b", "purchase", CUT - 900 + n) for n in range(600)]
+    edges = follow_table([("cold", user, n) for n, (user, *_) in enumerate(crowd)])
+    made = replace(tables(crowd, items=ITEMS), follows=edges)
+    text = TextVectors(np.zeros((4, 2), np.float32), ("",) * 4, ("",) * 4, "-", 0, 0, 4, 0.0)
+    data = build_dataset(made, config, text, NAMES, "d-1")
+    assert told_of(data, config, CUT) == {NAMES.of("cold"): {"b": 500}}
+
+
 def test_nothing_after_the_cut_changes_the_answer(config: Config) -> None:
     data = dataset_of(config)
-    past = replace(data, log=data.log.before(CUT))
+    before = data.follows.filter(pc.less(pc.fill_null(data.follows["since"], 0), CUT))
+    past = replace(data, log=data.log.before(CUT), follows=before)
     assert told_of(data, config, CUT) == told_of(past, config, CUT)
     lists = []
     for each in (data, past):
         cold = fit_cold_users(each, FOLD, config)
-        lists.append(cold.scores(as_of(each.log, each, config.actions, CUT).people))
+        lists.append(cold.scores(as_of(data.log, each, config.actions, CUT).people))
     np.testing.assert_array_equal(*lists)
 
 
@@ -106,6 +128,7 @@ def test_followed_people_are_a_group_with_a_small_prior(config: Config) -> None:
     cold = fit_cold_users(dataset_of(config), FOLD, config)
     person = {FOLLOWED_TOOK: '{"d": 2, "b": 1, "gone": 7}'}
     assert cold.reads_profiles
+    assert cold.reads_follows
     assert cold.basis_of(person) == "social"
     assert cold.basis_of(None) == cold.basis_of({FOLLOWED_TOOK: '{"gone": 7}'}) == "popular"
     everybody, theirs = cold.scores([None, person])
@@ -157,12 +180,13 @@ def test_forgetting_takes_whoever_follows_and_whoever_is_followed(
     data.write(tmp_path / "data")
     edges = tmp_path / "data" / "follows.parquet"
     # Whoever is not in the log is not in the file.
-    assert pq.read_table(edges).num_rows == 2
-    assert forms.erase(edges, Person.of("friend1", NAMES)) == 1
+    assert pq.read_table(edges).num_rows == 4
+    assert forms.erase(edges, Person.of("friend1", NAMES)) == 2
     left = Dataset.read(tmp_path / "data")
-    assert left.follows["followed_user"].to_pylist() == [NAMES.of("friend2")]
+    assert left.follows["followed_user"].to_pylist() == [NAMES.of("friend2")] * 2
     assert forms.erase(edges, Person.of("cold", NAMES)) == 1
-    assert Dataset.read(tmp_path / "data").follows.num_rows == 0
+    left = Dataset.read(tmp_path / "data")
+    assert left.follows["user"].to_pylist() == [NAMES.of("crowd3")]
     # The next data set, made without friend2's events, holds no edge to them either.
     gone = data.log.user_of_event != data.log.users.index(NAMES.of("friend2"))
     without = replace(data, log=data.log.where(gone))

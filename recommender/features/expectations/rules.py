@@ -6,6 +6,7 @@ a defect and stops the run. A rule with limits is about the data: a share of the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -69,6 +70,8 @@ def rules(view: str, table: pa.Table, key: str, as_of_ms: int, config: Config) -
         with np.errstate(invalid="ignore"):
             wrong = np.isinf(prices) | (prices < config.quality.price_min)
         yield Rule("prices are finite and believable", wrong, "features relative to the price")
+    elif view == "user_social":
+        yield from _social(table)
     elif view == "item_trend":
         yield from _trend(table)
 
@@ -227,6 +230,19 @@ def _texts(table: pa.Table, config: Config) -> Iterator[Rule]:
         "items with the same text look the same to the model until people take them",
         expected.same_text,
         f"{_SECTION}.same_text",
+    )
+
+
+def _social(table: pa.Table) -> Iterator[Rule]:
+    told = [json.loads(text) for text in table["followed"].to_pylist()]
+    wrong = [
+        not row["took"] or not all(0 < n <= len(row["users"]) for n in row["took"].values())
+        for row in told
+    ]
+    yield Rule(
+        "each item was taken by 1 to all of those who are followed",
+        np.array(wrong, np.bool_),
+        "a person counts once, and a row that tells nothing is none",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from recommender.errors import StorageError
 from recommender.quality.expect import Expectations, fact, inert, kinds
-from recommender.tables import SCHEMAS
+from recommender.tables import OPTIONAL, SCHEMAS, optional_in
 
 
 def found(folder: Path) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def found(folder: Path) -> pd.DataFrame:
         StorageError: a file is missing or isn't Parquet.
     """
     types: dict[str, list[str]] = {}
-    for table, schema in SCHEMAS.items():
+    for table, schema in _schemas(optional_in(folder)).items():
         path = folder / f"{table}.parquet"
         try:
             actual = pq.read_schema(path)
@@ -39,12 +40,16 @@ def found(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(types)
 
 
-def schema_suite() -> Expectations:
-    """Expect every canonical column, and values in it that fit its type."""
+def schema_suite(optional: Sequence[str] = ()) -> Expectations:
+    """Expect every canonical column, and values in it that fit its type.
+
+    Args:
+        optional: names of the optional tables that are there.
+    """
     gxe = kinds()
 
     made: Expectations = []
-    for table, schema in SCHEMAS.items():
+    for table, schema in _schemas(optional).items():
         for field in schema:
             made += fact(
                 gxe.ExpectColumnValuesToBeInSet,
@@ -55,6 +60,10 @@ def schema_suite() -> Expectations:
                 value_set=[inert(str(field.type))],
             )
     return made
+
+
+def _schemas(optional: Sequence[str]) -> dict[str, pa.Schema]:
+    return SCHEMAS | {name: OPTIONAL[name] for name in optional}
 
 
 def _named(given: pa.DataType | None, wanted: pa.DataType) -> str:

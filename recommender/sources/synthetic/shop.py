@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from recommender.config.source import SyntheticSource
 from recommender.sources.synthetic.catalogue import DAY_MS, Shelf, stock
+from recommender.sources.synthetic.follows import follow_graph
 from recommender.sources.synthetic.words import AGE_GROUPS, CATEGORIES, COUNTRIES, STYLES
 from recommender.tables import EVENTS, TIME, USERS, Tables
 
@@ -77,6 +78,7 @@ def generate_with_truth(source: SyntheticSource, seed: int) -> tuple[Tables, Tru
     for _ in range(2):  # everybody has one or two favourite categories
         interest[np.arange(source.users), random.integers(categories, size=source.users)] += 2.2
     taste = random.normal(0, 1.1, (source.users, len(STYLES)))
+    likes_UT = np.hstack([interest, taste])
     season = np.stack(
         [random.uniform(0.4, 1.4, categories), random.uniform(0, 2 * np.pi, categories)]
     )
@@ -98,7 +100,12 @@ def generate_with_truth(source: SyntheticSource, seed: int) -> tuple[Tables, Tru
         _visit(log, shelf, users, starts, base, random)
 
     truth = Truth(shelf, taste, interest, season, period)
-    return Tables(log.table(shelf), shelf.table, _users(source.users, random)), truth
+    users = _users(source.users, random)
+    follows = None
+    if source.has_follows:
+        ids = users["user_id"].to_pylist()
+        follows = follow_graph(ids, likes_UT, source.follows, START, seed)
+    return Tables(log.table(shelf), shelf.table, users, follows), truth
 
 
 def _visits(source: SyntheticSource, random: np.random.Generator) -> Ints:
