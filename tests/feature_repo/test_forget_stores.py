@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import boto3
@@ -11,6 +12,7 @@ import pytest
 from tables_by_hand import configuration
 
 from feature_repo.forget import erase_offline, erase_online, keys_of, scan_online
+from feature_repo.online import OnlineFeatures
 from feature_repo.profile import read_profile
 from feature_repo.stores import open_online
 from feature_repo.stream.dead_letters import DeadLetterFile
@@ -97,6 +99,37 @@ def test_redis_loses_one_user_in_every_project_and_nobody_else(filled, productio
     assert not erase_online(filled.paths, profile, person)
     for other in set(USERS) - {user}:
         assert scan_online(profile, somebody(filled, other)).traces, other
+
+
+def test_redis_loses_what_followers_know_of_one_user_and_nothing_else(filled, production):
+    names = pseudonyms(filled.paths.keys)
+    # `u1` and `42` follow `ann`; `u10` follows somebody else.
+    followed = {"u1": ["ann", "u10"], "42": ["ann"], "u10": ["42"]}
+    told = [
+        json.dumps({"took": {"i1": 1}, "users": names.of_all(each)}) for each in followed.values()
+    ]
+    moment = pa.array([NOW] * 3, pa.timestamp("us", "UTC"))
+    rows = pa.table(
+        {
+            "user_id": list(followed),
+            "followed": told,
+            "event_timestamp": moment,
+            "created": moment,
+        }
+    )
+    for project in PROJECTS:
+        store = open_online(filled.paths, project)
+        store.write("user_social", "user_id", rows.to_batches())
+        store.close()
+    before = read(filled)
+    profile, person = read_profile(), somebody(filled, "ann")
+    assert erase_online(filled.paths, profile, person)
+    assert scan_online(profile, person).clean
+    for project in PROJECTS:
+        with OnlineFeatures(filled.paths, project) as store:
+            left = {user: store.followed_took(user) for user in followed}
+            assert left == {"u1": None, "42": None, "u10": {"i1": 1}}
+    assert read(filled) == {at: None if at[1] == "ann" else row for at, row in before.items()}
 
 
 def test_the_whole_way_in_production_and_a_late_event_does_not_bring_them_back(filled, tmp_path):
