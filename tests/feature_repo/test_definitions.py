@@ -21,7 +21,7 @@ from recommender.artifact import Model
 from recommender.features.snapshots import KEYS, VIEWS
 from serving.history import StoreHistories
 
-EVERYTHING = Choices(encoders=("other",), behaviour=True, windows_days=(2, 5))
+EVERYTHING = Choices(encoders=("other",), behaviour=True, windows_days=(2, 5), social=True)
 DEFINED = definitions("shop", "/offline/shop", EVERYTHING)
 STORED = {name: each for name, each in DEFINED.items() if isinstance(each, FeatureView)}
 SERVICES = {name: each for name, each in DEFINED.items() if isinstance(each, FeatureService)}

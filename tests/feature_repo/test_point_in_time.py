@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tables_by_hand import ACTIONS, tables
+from tables_by_hand import ACTIONS, follow_table, tables
 
 from feature_repo.locations import offline_folder
 from feature_repo.online import OnlineFeatures
@@ -108,7 +109,9 @@ def test_online_store_training_and_replay_agree_on_every_field(shared, read_with
         )
 
 
-def test_nothing_planted_at_or_after_the_cut_changes_what_is_published(make_config):
+def test_nothing_planted_at_or_after_the_cut_changes_what_is_published(make_config, monkeypatch):
+    # Two workspaces, the same pseudonyms.
+    monkeypatch.setenv("OSTINATO_PSEUDONYM_KEY", "sixteen bytes ok")
     cut = 5_000
     past = [("u1", "a", "click", 1_000), ("u1", "b", "purchase", 4_999), ("u2", "c", "click", 10)]
     future = [
@@ -118,10 +121,15 @@ def test_nothing_planted_at_or_after_the_cut_changes_what_is_published(make_conf
         ("new", "a", "click", 9_000),
     ]
     users = {user: {} for user in ("u1", "u2", "new")}
+    begun, later = [("new", "u1", 10), ("u2", "u1", None)], [("u1", "u2", cut), ("u2", "new", cut)]
     seen = []
-    for events in (past, past + future):
-        config = make_config(features={"text": {"threads": 1, "behaviour": True}})
-        publish(config, tables(events, ITEMS, users), cut, "rehearsal")
+    for events, edges in ((past, begun), (past + future, begun + later)):
+        config = make_config(
+            source={"kind": "synthetic", "follows": 1},
+            features={"text": {"threads": 1, "behaviour": True}},
+        )
+        made = replace(tables(events, ITEMS, users), follows=follow_table(edges))
+        publish(config, made, cut, "rehearsal")
         project = project_name(config, "rehearsal")
         folder = offline_folder(config.paths.features, project)
         # All views, those that a configuration has to ask for included.
