@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from recommender.config import Config
 from recommender.errors import ArtifactError
 from recommender.features.sequences import EventLog
 from recommender.features.snapshots import up_to_now
+from recommender.features.social import FOLLOWED_TOOK
+from recommender.features.user_social import user_social
 from recommender.files import atomic_file
 from recommender.privacy import pseudonyms
 from recommender.registry import Registry
+from recommender.tables import Tables
 
 
 def write(config: Config, out: Path, k: int, *, plain_ids: bool) -> tuple[int, str]:
@@ -45,11 +49,9 @@ def write(config: Config, out: Path, k: int, *, plain_ids: bool) -> tuple[int, s
     # Items that came after the model was trained are unknown to it, here as in the endpoint.
     events = tables.events.filter(catalogue.rows(tables.events["item_id"]) >= 0)
     log = EventLog.build(events, catalogue, model.actions)
-    if model.reads_profiles:
-        known = zip(
-            *(tables.users[name].to_pylist() for name in ("user_id", "attributes")), strict=True
-        )
-        people = {user: dict(told or ()) for user, told in known}
+    now = up_to_now(tables)
+    people = known_of_people(model, tables, config, now)
+    if people:
         log = replace(log, people=tuple(people.get(user) for user in log.users))
     if not plain_ids:
         log = replace(log, users=pseudonyms(config.paths.keys).of_all(log.users))
@@ -57,8 +59,29 @@ def write(config: Config, out: Path, k: int, *, plain_ids: bool) -> tuple[int, s
         atomic_file(out) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
-        for batch in recommend_all(
-            model, log, up_to_now(tables), k, history_limit=config.features.history_limit
-        ):
+        for batch in recommend_all(model, log, now, k, history_limit=config.features.history_limit):
             writer.write_batch(batch)
     return len(log.users), version
+
+
+def known_of_people(
+    model: Model, tables: Tables, config: Config, as_of: int
+) -> dict[str, dict[str, str]]:
+    """Return by user what a model reads of people: as the endpoint, what the feature store knows.
+
+    Args:
+        model: that reads it, or answers people without a history by it; nothing if neither.
+        tables: canonical.
+        config: of the data set.
+        as_of: UTC milliseconds; nothing at or after it is told.
+    """
+    cold = model.cold
+    if not model.reads_profiles and not (cold is not None and cold.reads_profiles):
+        return {}
+    columns = (tables.users[name].to_pylist() for name in ("user_id", "attributes"))
+    people = {user: dict(told or ()) for user, told in zip(*columns, strict=True)}
+    if cold is not None and cold.reads_follows:
+        for row in user_social(tables, config, as_of).to_pylist():
+            took = json.dumps(json.loads(row["followed"])["took"], ensure_ascii=False)
+            people.setdefault(row["user_id"], {})[FOLLOWED_TOOK] = took
+    return people
