@@ -196,9 +196,9 @@ def _first_successes(
 
 def _people(tables: Tables, names: Pseudonyms) -> pa.Table:
     """Return everybody whom the tables know, with their pseudonyms."""
-    ids = pa.chunked_array(
-        [*tables.users["user_id"].chunks, *tables.events["user_id"].chunks], pa.string()
-    )
+    # Who only follows somebody was shown lists, too.
+    told = [table for table in (tables.users, tables.events, tables.follows) if table is not None]
+    ids = pa.chunked_array([each for t in told for each in t["user_id"].chunks], pa.string())
     known = pc.drop_null(pc.unique(ids))
     return pa.table({"user_id": known, "user": pa.array(names.of_all(known.to_pylist()))})
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from tables_by_hand import configuration, tables
+from tables_by_hand import configuration, follow_table, tables
 
 from recommender.config import Config
 from recommender.errors import ConfigError
@@ -101,6 +102,19 @@ def test_an_item_is_an_impression_or_the_success_that_came_of_it(
     assert "2 items that were shown and 3 actions" in said
     assert whole.events["surface"].to_pylist()[-1] == "home"
     assert whole.events["value"].to_pylist()[-1] == 9.5
+
+
+def test_what_a_newcomer_was_shown_who_only_follows_somebody_counts(
+    config: Config, names: Pseudonyms
+) -> None:
+    store = ServedStore(config.paths.root)
+    store.write("served", shown(names, "r1", "new", "i0"))
+    store.write("feedback", came("r1", "i0", "click", 10))
+    assert as_rows(added(config)[0]) == []
+    graph = follow_table([("new", "ann", None)])
+    whole, _ = added(config, replace(BEFORE, follows=graph))
+    assert as_rows(whole)[-1][:4] == (10, "new", "i0", "click")
+    assert whole.follows is graph
 
 
 def test_a_success_long_after_is_an_event_of_its_own(config: Config, names: Pseudonyms) -> None:
