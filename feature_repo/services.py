@@ -30,7 +30,6 @@ def services(
     held = {field.name for field in views["user_sequence"].features}
     placed = views["user_sequence"][[*names, *(["surfaces"] if "surfaces" in held else [])]]
     about_users = [views["user_activity"], views["user_profile"], at_request["user_recency"]]
-    about_users += [views["user_social"]] if "user_social" in views else []
     about_items = [
         views["item_attributes"],
         # Without its as_of: a service can't hold two features of one name.
