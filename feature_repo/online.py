@@ -16,6 +16,7 @@ from typing import Any, Self
 from feature_repo.profile import Profile
 from feature_repo.stores import open_online
 from recommender.errors import FeatureError
+from recommender.followed_took import took_in
 from recommender.workspace import Workspace
 
 HISTORY_FIELDS = ("item_ids", "actions", "times", "values", "as_of")
@@ -174,8 +175,7 @@ class OnlineFeatures:
         (row,) = self.rows(SOCIAL, "user_id", [user_id], ["followed"])
         if row is None or row["followed"] is None:
             return None
-        took: dict[str, int] = json.loads(row["followed"])["took"]
-        return took
+        return took_in(row["followed"])
 
     def item_text(self, item_id: str) -> ItemText | None:
         """Return what is said about an item, or None for an unknown one."""

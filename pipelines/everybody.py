@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from recommender.config import Config
 from recommender.errors import ArtifactError
 from recommender.features.sequences import EventLog
 from recommender.features.snapshots import up_to_now
-from recommender.features.social import FOLLOWED_TOOK
 from recommender.features.user_social import user_social
 from recommender.files import atomic_file
+from recommender.followed_took import FOLLOWED_TOOK, attribute_of, took_in
 from recommender.privacy import pseudonyms
 from recommender.registry import Registry
 from recommender.tables import Tables
@@ -82,6 +81,6 @@ def known_of_people(
     people = {user: dict(told or ()) for user, told in zip(*columns, strict=True)}
     if cold is not None and cold.reads_follows:
         for row in user_social(tables, config, as_of).to_pylist():
-            took = json.dumps(json.loads(row["followed"])["took"], ensure_ascii=False)
+            took = attribute_of(took_in(row["followed"]))
             people.setdefault(row["user_id"], {})[FOLLOWED_TOOK] = took
     return people

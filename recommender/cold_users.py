@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.features.sequences import Catalogue, Histories
-from recommender.features.social import FOLLOWED_TOOK
+from recommender.followed_took import FOLLOWED_TOOK
 from recommender.scoring import Floats
 
 if TYPE_CHECKING:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 
 from feature_repo.online import OnlineFeatures
 from recommender.errors import FeatureError
 from recommender.feature_services import UNIFIED_V1
-from recommender.features.social import FOLLOWED_TOOK
+from recommender.followed_took import FOLLOWED_TOOK, attribute_of
 from recommender.workspace import Workspace
 from serving.ask import Events
 
@@ -78,7 +77,7 @@ class StoreHistories:
         took = self._open().followed_took(user_id) if self.follows else None
         if took is None:
             return known
-        return {**(known or {}), FOLLOWED_TOOK: json.dumps(took, ensure_ascii=False)}
+        return {**(known or {}), FOLLOWED_TOOK: attribute_of(took)}
 
     def _open(self) -> OnlineFeatures:
         # Two threads may both open it; one of the two is dropped, which does no harm.

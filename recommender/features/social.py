@@ -11,7 +11,6 @@ Shape letters: N edges.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import NamedTuple
@@ -20,10 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from recommender.features.sequences import Catalogue, EventLog
+from recommender.followed_took import FOLLOWED_TOOK, attribute_of
 from recommender.privacy import Pseudonyms
-
-FOLLOWED_TOOK = "followed_took"
-"""The attribute of a person that holds the text."""
 
 FOLLOWS = pa.schema(
     [
@@ -129,4 +126,4 @@ def _latest_first(follows: pa.Table, cut: int) -> list[tuple[str, str]]:
 
 def _told(items: Counter[int], catalogue: Catalogue) -> str:
     chosen = sorted(items.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_ITEMS]
-    return json.dumps({catalogue.ids[item]: count for item, count in chosen}, ensure_ascii=False)
+    return attribute_of({catalogue.ids[item]: count for item, count in chosen})

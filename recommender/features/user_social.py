@@ -6,7 +6,6 @@ edges and events under the same pseudonyms: so what is served is what was judged
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from recommender.config import Config
 from recommender.features.build import catalogue_order, event_log
 from recommender.features.sequences import Catalogue
 from recommender.features.social import followed, hidden
+from recommender.followed_took import row_of
 from recommender.privacy import pseudonyms
 from recommender.tables import FOLLOWS, Tables
 
@@ -41,11 +41,7 @@ def user_social(tables: Tables, config: Config, as_of: int) -> pa.Table:
     catalogue = Catalogue(tuple(catalogue_order(tables.items)["item_id"].to_pylist()))
     told = followed(hidden(edges, names), log, catalogue, as_of)
     known = {user: told.get(names.of(user)) for user in sorted(set(edges["user_id"].to_pylist()))}
-    rows = {
-        user: json.dumps({"took": json.loads(each.took), "users": each.users}, ensure_ascii=False)
-        for user, each in known.items()
-        if each is not None
-    }
+    rows = {user: row_of(each.took, each.users) for user, each in known.items() if each is not None}
     return pa.table(
         {
             "user_id": pa.array(list(rows), pa.string()),

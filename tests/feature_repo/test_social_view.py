@@ -16,7 +16,7 @@ from feature_repo.online import OnlineFeatures
 from feature_repo.store import publish
 from feature_repo.stores.sqlite import SqliteStore
 from recommender.errors import ConfigError
-from recommender.features.social import FOLLOWED_TOOK
+from recommender.followed_took import FOLLOWED_TOOK
 from serving.history import StoreHistories
 
 EVENTS = [

@@ -17,7 +17,7 @@ from recommender.cold_users import ColdUsers
 from recommender.config import Config
 from recommender.features.build import event_log
 from recommender.features.sequences import Catalogue
-from recommender.features.social import FOLLOWED_TOOK
+from recommender.followed_took import FOLLOWED_TOOK
 
 ITEMS = ("a", "b", "c")
 EVENTS = [

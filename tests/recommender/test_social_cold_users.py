@@ -24,8 +24,9 @@ from recommender.features.build import build_dataset
 from recommender.features.dataset import Dataset
 from recommender.features.people import as_of
 from recommender.features.sequences import Catalogue, Histories
-from recommender.features.social import FOLLOWED_TOOK, FOLLOWS, followed
+from recommender.features.social import FOLLOWS, followed
 from recommender.features.text import TextVectors
+from recommender.followed_took import FOLLOWED_TOOK
 from recommender.forgetting import forms
 from recommender.forgetting.person import Person
 from recommender.privacy import Pseudonyms

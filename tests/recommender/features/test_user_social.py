@@ -19,9 +19,9 @@ from recommender.features.build import build_dataset
 from recommender.features.expectations.rules import rules
 from recommender.features.people import as_of
 from recommender.features.snapshots import snapshots
-from recommender.features.social import FOLLOWED_TOOK
 from recommender.features.text import TextVectors
 from recommender.features.user_social import user_social
+from recommender.followed_took import FOLLOWED_TOOK
 from recommender.privacy import pseudonyms
 from recommender.sources.content import content_hash
 from recommender.tables import Tables
