@@ -6,7 +6,8 @@
 Servers are pinned in `images/`, the steps of a run in `config.yaml` (`backend.images`), and there
 the model server, too (`rollout.targets.*.image`), as a rollout makes a runtime of it for each
 version. A tag is refused, and so is an image that the environment doesn't run or that is left
-out. `--check` fails while an image has no digest yet. Needs Python and PyYAML only.
+out. `--check` fails while an image has no digest yet, or names of buckets and roles no account.
+Needs Python and PyYAML only.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _NONE = "sha256:" + 64 * "0"
 _STEP = re.compile(r"^(    )(ostinato-[a-z-]+): (\S+)$", re.MULTILINE)
 _SERVER = re.compile(r"^(      image: )(\S+)$", re.MULTILINE)
 _SERVER_NAME = "ostinato-serve"
+_ACCOUNT = "ACCOUNT"
 
 
 def unpinned(component: dict) -> list[str]:
@@ -82,12 +84,19 @@ def server_of(config: str) -> dict[str, str]:
     return dict.fromkeys([_SERVER_NAME], given[0]) if given else {}
 
 
+def unfilled(folder: Path) -> list[str]:
+    """Return the files of an overlay in which the account's number is still a placeholder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    named = [path for path in files if _ACCOUNT in path.read_text(encoding="utf-8")]
+    return [path.relative_to(folder).as_posix() for path in named]
+
+
 def main(arguments: list[str] | None = None, overlays: Path = OVERLAYS) -> int:
     """Pin or check; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("environment")
     parser.add_argument("images", nargs="*", metavar="name=repository@sha256:…")
-    parser.add_argument("--check", action="store_true", help="fail while an image has no digest")
+    parser.add_argument("--check", action="store_true", help="fail while a placeholder is left")
     options = parser.parse_args(arguments)
     path = overlays / options.environment / "images" / "kustomization.yaml"
     if not path.is_file():
@@ -103,8 +112,11 @@ def main(arguments: list[str] | None = None, overlays: Path = OVERLAYS) -> int:
         left += [name for name, image in steps.items() if not _is_pinned(name, image)]
         if left:
             sys.stderr.write(f"{options.environment}: no digest for {', '.join(left)}\n")
-            return 1
-        return 0
+        unnamed = unfilled(overlays / options.environment)
+        if unnamed:
+            told = f"{_ACCOUNT} for the account's number in {', '.join(unnamed)}"
+            sys.stderr.write(f"{options.environment}: {told}\n")
+        return 1 if left or unnamed else 0
     try:
         known = [each["name"] for each in component["images"]]
         both = pinned({"images": [{"name": name} for name in (*known, *steps)]}, options.images)

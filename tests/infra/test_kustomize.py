@@ -394,7 +394,7 @@ def test_what_the_deployments_start_is_what_our_programs_take(tmp_path):
     assert "No such option" not in told.output
 
 
-def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
+def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path, capsys):
     sys.path.append(str(KUSTOMIZE))
     import pin
 
@@ -416,6 +416,14 @@ def test_images_are_pinned_by_a_release_and_nothing_else_is_taken(tmp_path):
     ):
         assert pin.main(["prod", *bad], tmp_path) == 2
     assert pin.main(["prod", *good], tmp_path) == 0
+    assert pin.main(["--check", "prod"], tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "the account's number" in told
+    assert "roles.yaml" in told
+    for path in (tmp_path / "prod").rglob("*"):
+        if path.is_file():
+            path.write_text(path.read_text().replace("ACCOUNT", "0" * 12))
+    before = before.replace("ACCOUNT", "0" * 12)
     assert pin.main(["--check", "prod"], tmp_path) == 0
     written = yaml.safe_load((tmp_path / "prod" / "images" / "kustomization.yaml").read_text())
     assert written["images"][0]["newName"] == "registry.example.com/feature-server"
