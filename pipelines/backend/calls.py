@@ -30,7 +30,10 @@ class AwayError(BackendError):
 
 
 class TokenError(BackendError):
-    """The token is missing or has expired: another one comes by renewal, or by a person."""
+    """The token is missing, has expired or may not do that: renewal helps, or a person.
+
+    A gateway answers 403 where the pipelines API would answer 401.
+    """
 
     passing = True
 
@@ -64,7 +67,7 @@ class Calls:
             call: may raise `kfp_server_api.ApiException`.
 
         Raises:
-            TokenError: HTTP 401.
+            TokenError: HTTP 401 or 403.
             NotFoundError: HTTP 404.
             ConflictError: HTTP 409.
             AwayError: still not answered after the last attempt.
@@ -111,7 +114,7 @@ def refusal(doing: str, error: Any, config: BackendConfig) -> BackendError:
                 "pipelines.kubeflow.org",
             )
         case 403:
-            return BackendError(
+            return TokenError(
                 told, "this identity may not do that in this namespace: check backend.namespace"
             )
         case 404:

@@ -7,7 +7,6 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +15,8 @@ import typer
 from pipelines.options import DEFAULT, ConfigPath, WorkspacePath, config_of, console
 from pipelines.triggers.book import Book
 from pipelines.triggers.cause import Cause, Kind
-from pipelines.triggers.keeper import Keeper
-from pipelines.triggers.metrics import Figures, TriggerMetrics
+from pipelines.triggers.keeper import Keeper, Keeping
+from pipelines.triggers.metrics import TriggerMetrics
 from recommender.config import Config
 
 if TYPE_CHECKING:
@@ -59,24 +58,15 @@ def serve(
     tree = config_of(config, workspace)
     settings = tree.triggers
     guard = guard_of(host, settings.clock_tolerance_s, settings.per_minute)
-    book, stopped = book_of(tree), threading.Event()
-    metrics = TriggerMetrics(book)
-    keeper = _keeper(tree, book, metrics.drifted)
-    keeping = threading.Thread(target=keeper.keep, args=(stopped,), daemon=True)
-
-    def end() -> None:
-        stopped.set()
-        keeping.join(30)
-
+    book = book_of(tree)
     _log()
     door = make_app(
         book,
         guard,
         1024 * settings.most_body_kib,
         lambda causes: look(causes, tree),
-        keeping.start,
-        end,
-        metrics,
+        TriggerMetrics(book),
+        Keeping(_keeper(tree, book)),
     )
     server = uvicorn.Server(serving(door, host, port))
     server.run()
@@ -180,9 +170,7 @@ def book_of(config: Config) -> Book:
     return Book(Path(config.paths.root) / "triggers.db")
 
 
-def _keeper(
-    config: Config, book: Book, drift: Callable[[Figures], None] = lambda _figures: None
-) -> Keeper:
+def _keeper(config: Config, book: Book) -> Keeper:
     from pipelines.triggers import signals
     from pipelines.triggers.places import place_of
     from recommender.quality.accepted import last_accepted
@@ -193,6 +181,7 @@ def _keeper(
             book.note(now, time.time())
         return [now]
 
+    drift = TriggerMetrics(book).drifted
     checks = (source, lambda: signals.drifted(config, drift), lambda: signals.decayed(config))
     return Keeper(book, place_of(config), config.triggers, checks, read=source)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ CREATE TABLE IF NOT EXISTS runs (
     state TEXT NOT NULL DEFAULT 'STARTING', starts INTEGER NOT NULL DEFAULT 0,
     ended REAL, told TEXT NOT NULL DEFAULT '',
     pipeline TEXT NOT NULL DEFAULT 'training', instead_of TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE IF NOT EXISTS facts (
+    name TEXT PRIMARY KEY, moment REAL NOT NULL, told TEXT NOT NULL
 );
 """
 _ADDED = {
@@ -51,7 +55,7 @@ class TriggeredRun:
         state: STARTING, RUNNING, or how it ended.
         handle: what the place where it runs calls it; "" until it was started.
         causes: why.
-        told: how it ended, in words.
+        told: how it ended, or why it could not be started yet, in words.
         starts: how often it was started: again after a crash.
         pipeline: one of `pipelines.compile.PIPELINES`.
         instead_of: the refresh that could not be made, whose causes this run answers; or "".
@@ -86,6 +90,7 @@ class Book:
             for name, kind in _ADDED.items():
                 if name not in known:
                     book.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
+            book.execute("INSERT OR IGNORE INTO facts VALUES ('begun', ?, '')", (time.time(),))
 
     def add(self, causes: Sequence[Cause], now: float) -> int:
         """Write causes down; return how many were new.
@@ -172,9 +177,15 @@ class Book:
         """Write down what the place where a run is started calls it."""
         with self._changing() as book:
             book.execute(
-                "UPDATE runs SET state = 'RUNNING', handle = ?, starts = starts + 1 WHERE id = ?",
+                "UPDATE runs SET state = 'RUNNING', handle = ?, told = '', starts = starts + 1 "
+                "WHERE id = ?",
                 (handle, run_id),
             )
+
+    def delayed(self, run_id: str, told: str) -> None:
+        """Write down why a run could not be started yet."""
+        with self._changing() as book:
+            book.execute("UPDATE runs SET told = ? WHERE id = ?", (told, run_id))
 
     def ended(self, run_id: str, state: str, told: str, now: float) -> None:
         """Write down how a run ended."""
@@ -208,6 +219,23 @@ class Book:
         """Return the causes that no run has taken up yet, in the order in which they came."""
         with self._open() as book:
             return _causes(book, "run IS NULL", ())
+
+    def keep(self, name: str, told: str, now: float) -> None:
+        """Write something else down that a restart must not forget, in the place of the last."""
+        with self._changing() as book:
+            book.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (name, now, told))
+
+    def kept(self, name: str) -> tuple[str, float] | None:
+        """Return what was kept under a name last, and when; None: nothing ever."""
+        with self._open() as book:
+            found = book.execute("SELECT told, moment FROM facts WHERE name = ?", (name,))
+            row = found.fetchone()
+            return None if row is None else (row[0], row[1])
+
+    def begun(self) -> float:
+        """Return when the book was begun, seconds since 1970."""
+        kept = self.kept("begun")
+        return kept[1] if kept else 0.0
 
     def run(self, run_id: str) -> TriggeredRun:
         """Return a run; there must be one of this name."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.triggers.book import Book
 from pipelines.triggers.cause import Cause, InvalidCauseError, read
 from pipelines.triggers.guard import Guard
+from pipelines.triggers.keeper import Keeping
 from pipelines.triggers.metrics import TriggerMetrics
 from recommender.errors import StorageError, UserError
 
@@ -49,9 +50,8 @@ def make_app(
     guard: Guard,
     most_bytes: int,
     look: Callable[[Sequence[Cause]], None],
-    begin: Callable[[], None] = lambda: None,
-    end: Callable[[], None] = lambda: None,
     metrics: TriggerMetrics | None = None,
+    keeping: Keeping | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -60,9 +60,8 @@ def make_app(
         guard: of the door.
         most_bytes: of a body.
         look: given the causes of a request, raises `NoSuchDataError` if data of one aren't there.
-        begin: called when the server starts.
-        end: called when it ends.
         metrics: what /metrics shows; None: those of the book.
+        keeping: works while the server runs, and says at /healthz whether it does; None: nobody.
     """
     from anyio import to_thread
     from fastapi import FastAPI
@@ -70,9 +69,12 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        begin()
+        if keeping is None:
+            yield
+            return
+        keeping.begin()
         yield
-        await to_thread.run_sync(end)
+        await to_thread.run_sync(keeping.end)
 
     async def events(request: Request) -> Response:
         caller = request.client.host if request.client else ""
@@ -110,6 +112,8 @@ def make_app(
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
     async def health(_: Request) -> Response:
+        if keeping is not None and not keeping.well():
+            return _refused(503, "nobody looks after runs any more; restart this server")
         return JSONResponse({"status": "ok"})
 
     async def status(request: Request) -> Response:

@@ -2,14 +2,19 @@
 
 ostinato_triggered_runs{state}                        runs in the book, by state
 ostinato_triggered_run_last_timestamp_seconds{state}  when the last of them ended (began)
+                                                      SUCCEEDED, before the first: see below
 ostinato_trigger_causes_waiting                       causes that no run has taken up
 ostinato_drift{figure}                                at the last look, as it was compared
 ostinato_drift_limit{figure}                          `triggers.drift`, where it is looked at
-ostinato_drift_looked_timestamp_seconds               when that was
+ostinato_drift_looked_timestamp_seconds               when that was; before the first: see below
+
+Alerts look at ages, and what isn't there has none: until something happens for the first time, its
+moment is when the book was begun. All of it is in the book, so a restart forgets nothing.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -32,12 +37,10 @@ class TriggerMetrics:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._drift: Figures = {}
-        self._looked: float | None = None
 
     def drifted(self, figures: Figures) -> None:
         """Keep what a look at the data has found."""
-        self._drift, self._looked = dict(figures), time.time()
+        self._book.keep("drift", json.dumps(dict(figures)), time.time())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges."""
@@ -49,7 +52,8 @@ class TriggerMetrics:
             "When the last run of a state ended, or began if it goes on.",
             labels=["state"],
         )
-        for state, (count, moment) in self._book.ends().items():
+        begun = self._book.begun()
+        for state, (count, moment) in ({"SUCCEEDED": (0, begun)} | self._book.ends()).items():
             runs.add_metric([state], count)
             last.add_metric([state], moment)
         yield from (runs, last)
@@ -62,17 +66,17 @@ class TriggerMetrics:
         limit = GaugeMetricFamily(
             "ostinato_drift_limit", "Drift that starts a run.", labels=["figure"]
         )
-        for name, (value, most) in self._drift.items():
-            for family, told in ((drift, value), (limit, most)):
-                if told is not None:
-                    family.add_metric([name], told)
+        told, looked = self._book.kept("drift") or ("{}", begun)
+        for name, (value, most) in json.loads(told).items():
+            for family, figure in ((drift, value), (limit, most)):
+                if figure is not None:
+                    family.add_metric([name], figure)
         yield from (drift, limit)
-        if self._looked is not None:
-            yield GaugeMetricFamily(
-                "ostinato_drift_looked_timestamp_seconds",
-                "When data were last compared.",
-                value=self._looked,
-            )
+        yield GaugeMetricFamily(
+            "ostinato_drift_looked_timestamp_seconds",
+            "When data were last compared.",
+            value=looked,
+        )
 
     def text(self) -> str:
         """Return the gauges as Prometheus reads them."""

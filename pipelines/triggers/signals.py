@@ -80,7 +80,7 @@ def drifted(config: Config, tell: Callable[[Figures], None] = lambda _figures: N
 
     Args:
         config: of the data set.
-        tell: called with the figures and their limits, if they were worked out.
+        tell: called with the figures and their limits; none where there is nothing to compare.
 
     Raises:
         SourceError: the source can't be read.
@@ -95,6 +95,7 @@ def drifted(config: Config, tell: Callable[[Figures], None] = lambda _figures: N
 
     accepted = last_accepted(config.paths.data)
     if accepted is None:
+        tell({})
         return []
     # Ingest alone joins the files of the served log: two at it would join each day twice.
     current = ingest(config, since_the_source(config, compact=False))

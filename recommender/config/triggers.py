@@ -94,6 +94,10 @@ class TriggersConfig(Section):
     check_s: float = Field(3600.0, gt=0)
     """Between two looks at the source, at drift and at quality."""
 
+    longest_look_s: float = Field(7200.0, gt=0)
+    """After so long without an end to anything (a look at drift takes longest) the receiver says
+    that it is ill (503 at `/healthz`), so that whoever watches over it restarts it."""
+
     most_body_kib: int = Field(64, ge=1)
     """Largest body that is read, KiB."""
 

@@ -119,40 +119,79 @@ def test_data_that_fail_a_refresh_would_fail_a_training_too(server):
 # Faults
 
 
-def test_a_server_that_is_away_or_a_token_that_has_expired_lose_no_cause(
-    server, tmp_path, monkeypatch
-):
-    config, book = config_for(server, **LEARNS), Book(tmp_path / "book.db")
-    book.add([Cause("1", Kind.LANDED, "new")], 0)
-    keeper = Keeper(book, There(config), config.triggers)
-    server.broken["POST /runs"] = [503] * 2
-    keeper.tend()
-    assert [run.state for run in book.latest(5)] == ["STARTING"]
-    server.token = "renewed"
-    keeper.tend()
-    assert [run.state for run in book.latest(5)] == ["STARTING"]
-    monkeypatch.setenv("OSTINATO_KFP_TOKEN", "renewed")
-    keeper.tend()
-    (run,) = book.latest(5)
-    assert (run.state, list(server.runs)) == ("RUNNING", [run.handle])
-    # Nor is a run that goes on there taken for ended while nobody can be asked.
-    server.broken[f"GET /runs/{run.handle}"] = [503] * 2
-    keeper.tend()
-    assert book.latest(5)[0].state == "RUNNING"
-    del server.runs[run.handle]
-    keeper.tend()
-    assert book.latest(5)[0].state == "DELETED"
+class Kept:
+    """A keeper with a book, whose clock goes on by ten minutes at every look."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.now = 1_000.0
+        self.book = Book(folder / "book.db")
+        self.keeper = Keeper(self.book, There(config), config.triggers, clock=lambda: self.now)
+        self.book.add([Cause("1", Kind.ASKED, "please")], self.now)
+
+    def look(self) -> tuple[str, str]:
+        self.now += 600
+        self.keeper.tend()
+        (run,) = self.book.latest(5)
+        return run.state, run.told
+
+
+@pytest.mark.parametrize(
+    ("path", "faults"),
+    [
+        ("GET /healthz", [503] * 2),
+        ("POST /runs", [503] * 2),
+        ("POST /runs", [429] * 2),
+        ("POST /runs", [401]),
+        ("GET /runs", [403]),
+    ],
+    ids=lambda told: str(told).replace("/", ""),
+)
+def test_a_backend_that_is_away_or_refuses_the_token_loses_no_cause(server, tmp_path, path, faults):
+    kept = Kept(config_for(server, **LEARNS), tmp_path)
+    server.broken[path] = list(faults)
+    state, told = kept.look()
+    assert (state, str(faults[0]) in told) == ("STARTING", True)
     assert not server.runs
+    assert kept.look() == ("RUNNING", "")
+    assert len(server.runs) == 1
+
+
+def test_a_backend_that_cannot_be_reached_loses_no_cause(server, tmp_path):
+    config = config_for(server, **LEARNS)
+    nobody = {"backend": config.backend.model_copy(update={"host": "http://127.0.0.1:9"})}
+    kept = Kept(config.model_copy(update=nobody), tmp_path)
+    state, told = kept.look()
+    assert (state, "can't ask for its health" in told) == ("STARTING", True)
+    kept.keeper = Keeper(kept.book, There(config), config.triggers, clock=lambda: kept.now)
+    assert kept.look() == ("RUNNING", "")
+    assert len(server.runs) == 1
+
+
+def test_a_token_that_was_renewed_goes_on_where_the_old_one_stopped(server, tmp_path, monkeypatch):
+    kept = Kept(config_for(server, **LEARNS), tmp_path)
+    server.token = "renewed"
+    assert kept.look()[0] == "STARTING"
+    monkeypatch.setenv("OSTINATO_KFP_TOKEN", "renewed")
+    assert kept.look() == ("RUNNING", "")
 
 
 def test_what_the_backend_will_never_take_is_refused_and_not_tried_for_ever(server, tmp_path):
-    config, book = config_for(server, **LEARNS), Book(tmp_path / "book.db")
-    book.add([Cause("1", Kind.LANDED, "new")], 0)
-    keeper = Keeper(book, There(config), config.triggers)
-    server.broken["POST /runs"] = [403]
-    keeper.tend()
-    keeper.tend()
-    (run,) = book.latest(5)
-    assert run.state == "REFUSED"
-    assert "403" in run.told
+    kept = Kept(config_for(server, **LEARNS), tmp_path)
+    server.broken["POST /runs"] = [400]
+    state, told = kept.look()
+    assert (state, "fault 400" in told) == ("REFUSED", True)
+    kept.look()
     assert server.calls.count("POST /runs") == 1
+
+
+def test_a_run_that_cannot_be_looked_at_goes_on_and_is_not_deleted(server, tmp_path):
+    kept = Kept(config_for(server, **LEARNS), tmp_path)
+    assert kept.look() == ("RUNNING", "")
+    (handle,) = server.runs
+    server.broken["GET /healthz"] = [404]  # of whatever stands before the backend
+    assert kept.look() == ("RUNNING", "")
+    server.broken[f"GET /runs/{handle}"] = [503] * 2
+    assert kept.look() == ("RUNNING", "")
+    del server.runs[handle]
+    assert kept.look()[0] == "DELETED"
+    assert not server.runs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sqlite3
 import threading
 
 import pytest
@@ -115,18 +117,66 @@ def test_what_is_in_the_way_is_logged_once_and_a_defect_stops_nothing(book, capl
     place.refuses = [StorageError("away"), StorageError("away"), ValueError("a defect")]
     book.add([landed()], 0)
 
+    minutes = itertools.count(1)
+    keeper = Keeper(book, place, CONFIG, clock=lambda: 60 * next(minutes))
+
     class Patient(threading.Event):
         def wait(self, timeout=None):
             if place.started:
                 self.set()
             return True
 
-    stopped = Patient()
-    Keeper(book, place, CONFIG, clock=lambda: 10).keep(stopped)
+    keeper.keep(Patient())
     assert len(place.started) == 1
     told = [record.message for record in caplog.records]
     assert sum("has to wait: away" in line for line in told) == 1
-    assert "the look at what is due has failed; the next one goes on" in told
+    assert sum("which is a defect" in line for line in told) == 1
+
+
+def test_the_longer_something_is_in_the_way_the_less_often_it_is_tried(book):
+    place, now, tries = Memory(), [0.0], []
+
+    def start(run):
+        tries.append(now[0])
+        raise StorageError("away")
+
+    place.start = start
+    patient = TriggersConfig(debounce_s=0, pause_s=0, poll_s=5)
+    book.add([landed()], 0)
+    keeper = Keeper(book, place, patient, clock=lambda: now[0])
+    for now[0] in range(0, 2400, 10):
+        keeper.tend()
+    pauses = [after - before for before, after in itertools.pairwise(tries)]
+    assert len(tries) < 30
+    assert min(pauses[:2]) <= 20  # at first it may be a moment's trouble
+    assert 150 <= max(pauses) <= 460  # 300 s, by up to a half more or less, and a look
+    (run,) = book.going()
+    assert (run.state, run.told) == ("STARTING", "away")
+
+
+def test_a_defect_in_one_check_or_at_one_run_stops_none_of_the_others(book):
+    def broken():
+        raise sqlite3.OperationalError("disk I/O error")
+
+    class Here(Memory):
+        def outcome(self, run):
+            if run.id == "first":
+                raise KeyError("state")
+            return "SUCCEEDED", ""
+
+    place, two = Here(), TriggersConfig(debounce_s=0, pause_s=0, concurrency=3)
+    for name in ("first", "second"):
+        book.add([landed(name)], 0)
+        book.started(book.claim(name, two, 1).id, "7")
+    moved = Cause("drift#1", Kind.DRIFT, "moved")
+    keeping(book, place, two, 10, checks=[broken, lambda: [moved]])
+    third, *_ = book.latest(1)
+    assert third.causes == (moved,)
+    assert {run.id: run.state for run in book.latest(5)} == {
+        "first": "RUNNING",
+        "second": "SUCCEEDED",
+        third.id: "RUNNING",
+    }
 
 
 # Which way a cause is answered
