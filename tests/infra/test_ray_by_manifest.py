@@ -40,30 +40,34 @@ class Node:
 
     Args:
         words: for `ray start`.
-        port: that answers when it is up.
+        said: file that gets what it says.
         variables: of its environment.
     """
 
-    def __init__(self, words: list[str], port: int, variables: dict[str, str]) -> None:
-        self._words, self._port, self._variables = words, port, variables
+    def __init__(self, words: list[str], said: Path, variables: dict[str, str]) -> None:
+        self._words, self._said, self._variables = words, said, variables
         self._process: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
         """Start it until it is up."""
         for _ in range(6):
-            self._process = subprocess.Popen(
-                [Path(sys.executable).with_name("ray"), "start", "--block", *self._words],
-                env={**os.environ, **self._variables},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            while self._process.poll() is None:
-                if answers(self._port):
+            with self._said.open("wb") as said:
+                self._process = subprocess.Popen(
+                    [Path(sys.executable).with_name("ray"), "start", "--block", *self._words],
+                    env={**os.environ, **self._variables},
+                    stdout=said,
+                    stderr=said,
+                    start_new_session=True,
+                )
+            # One that gave up may hang with what it leaves behind.
+            for _ in range(180):
+                if b"Ray runtime started" in self._said.read_bytes():
                     return
+                if self._process.poll() is not None:
+                    break
                 time.sleep(1)
             self.down()
-        raise AssertionError("a node of Ray does not come up")
+        raise AssertionError(self._said.read_text())
 
     def down(self) -> None:
         """End it with all that it has started."""
@@ -85,7 +89,7 @@ def answers(port: int) -> bool:
 
 
 @pytest.fixture
-def started() -> Iterator[dict[str, str]]:
+def started(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Ray by the manifest's options, with ports that are free here; yields a step's variables."""
     path = KUSTOMIZE / "components" / "features-on-ray" / "cluster.yaml"
     spec = yaml.safe_load(path.read_text())["spec"]
@@ -98,18 +102,19 @@ def started() -> Iterator[dict[str, str]]:
     }
 
     def node(group: Object, *words: str, **other: int) -> Node:
-        given, manager = group["rayStartParams"], free_port()
+        given = group["rayStartParams"]
         options = {
             **given,
             "num-cpus": min(1, int(given["num-cpus"])),
-            "node-manager-port": manager,
+            "node-manager-port": str(free_port()),
             "object-store-memory": 100_000_000,
             "node-ip-address": "127.0.0.1",
             **other,
         }
         told = [f"--{name}={value}" for name, value in options.items()]
         # Sockets lie there, whose paths must be short.
-        return Node([*words, *told], manager, {**variables, "RAY_TMPDIR": folder})
+        there = {**variables, "RAY_TMPDIR": folder}
+        return Node([*words, *told], tmp_path / options["node-manager-port"], there)
 
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         ports = {"port": meeting, "ray-client-server-port": clients}
