@@ -150,7 +150,8 @@ def _connected(build: BuildConfig) -> Iterator[Any]:
         start = {"address": "local", "num_cpus": build.workers, "include_dashboard": False, **quiet}
     try:
         ray.init(**start)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    # RayError: it asks who calls, and no token is there.
+    except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise FeatureError(
             f"Ray can't be reached: {str(error).splitlines()[0]}",
             f"{_CHECK}; a cluster that asks who calls wants {_TOKEN}",
