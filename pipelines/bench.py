@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
 
+from pipelines.bench_tables import show, show_shown, write
 from recommender.artifact import Model
 from recommender.baselines import rivals
 from recommender.config import Config
-from recommender.config.evaluation import PRIMARY, Rival
+from recommender.config.evaluation import Rival
 from recommender.ensemble import fused
 from recommender.errors import ConfigError
-from recommender.evaluation.contest import Contest, Contestant, hold
+from recommender.evaluation.contest import Contest, Contestant, Cost, hold
+from recommender.evaluation.shown_contest import Shown, judge_shown
 from recommender.features.build import build_dataset, catalogue_order
 from recommender.features.dataset import Dataset
 from recommender.features.text import encode_items
-from recommender.files import write_json
 from recommender.privacy import pseudonyms
 from recommender.quality.clean import clean
+from recommender.scoring import learned_numbers
 from recommender.sources.read import read
 from recommender.split import Fold
 
@@ -58,7 +60,8 @@ def contestants(config: Config, systems: Sequence[str]) -> list[Contestant]:
         systems: `unified`, `ensemble` and names of rivals.
 
     Raises:
-        ConfigError: nobody is called so, or the ensemble takes part and has no members.
+        ConfigError: nobody is called so, the ensemble takes part and has no members, or a ranker
+            of shown items does and all events are of one type.
     """
     own: dict[str, rivals.Fit] = {UNIFIED: fit_unified, ENSEMBLE: fit_ensemble}
     known = [*own, *rivals.names()]
@@ -67,6 +70,13 @@ def contestants(config: Config, systems: Sequence[str]) -> list[Contestant]:
     if ENSEMBLE in systems and config.training.ensemble is None:
         raise ConfigError(
             "the ensemble has no members", "name them and their weights in training.ensemble"
+        )
+    rankers = [name for name in systems if name in rivals.RANKERS]
+    if rankers and len(config.actions.types) < 2:
+        raise ConfigError(
+            f"{rankers[0]} tells how far people go with what they are shown, and actions.types "
+            f"names one event type alone",
+            f"leave {' and '.join(rankers)} out, or name lesser events in actions.types, too",
         )
     ordered = sorted(dict.fromkeys(systems), key=lambda name: name != UNIFIED)
     return [Contestant(name, own.get(name) or _rival(name), config) for name in ordered]
@@ -86,85 +96,59 @@ def fit_ensemble(dataset: Dataset, fold: Fold, config: Config) -> Model:
     return fused(fit_unified(dataset, fold, config), dataset, fold, config)
 
 
-def write(contest: Contest, config: Config, out: Path) -> None:
-    """Write `bench.json`: the table, the settings, and what stands behind the figures."""
-    panel = contest.panel
-    systems = {system.name: system for system in panel.systems}
-    against = {found.rival: found for found in panel.comparisons}
-    rows = [
-        {
-            "system": name,
-            **{"kind": cost.kind, "cpu_s": cost.cpu_s, "answer_ms": cost.answer_ms},
-            "numbers": cost.numbers,
-            "metrics": {
-                metric: interval.model_dump(mode="json")
-                for metric, interval in systems[name].metrics.items()
-            },
-            "first_minus_it": against[name].difference[PRIMARY].model_dump(mode="json")
-            if name in against
-            else None,
-            "detectable": against[name].detectable[PRIMARY] if name in against else None,
-        }
-        for name, cost in contest.costs.items()
-    ]
-    write_json(
-        out,
-        {
-            "config": config.model_dump(mode="json", exclude={"workspace"}),
-            "users": len(panel.users),
-            "requests": len(panel.rows),
-            "users_by_fold": list(contest.folds),
-            "systems": rows,
-        },
-    )
+@dataclass(frozen=True)
+class Benched:
+    """What a comparison found.
+
+    Attributes:
+        contest: of those that find things in the catalogue; None where none takes part.
+        shown: of those that rank what is put in front of people, beside the first of the contest.
+        costs: of the latter.
+    """
+
+    contest: Contest | None
+    shown: tuple[Shown, ...] = ()
+    costs: dict[str, Cost] = field(default_factory=dict)
 
 
-def show(contest: Contest, screen: Console) -> None:
-    """Print the table, the best first."""
-    panel = contest.panel
-    first = next(iter(contest.costs))
-    against = {found.rival: found for found in panel.comparisons}
-    screen.print(
-        f"{len(panel.users):,} users, {len(panel.rows):,} requests in {len(contest.folds)} "
-        f"cut(s), {len(panel.requests.catalogue):,} items ranked",
-        highlight=False,
-    )
-    table = Table()
-    for name in ("system", "NDCG@10", "HR@10", f"{first} − it", "CPU s", "numbers", "ms"):
-        # Where there is little room, the interval goes to a line of its own.
-        side: Literal["left", "right"] = "left" if name == "system" else "right"
-        table.add_column(name, justify=side, no_wrap=not name.endswith("it"))
-    for system in sorted(panel.systems, key=lambda s: -(s.metrics[PRIMARY].estimate or 0)):
-        cost = contest.costs[system.name]
-        ndcg, hits = system.metrics[PRIMARY], system.metrics["hr@10"]
-        duel = against.get(system.name)
-        gap = duel.difference[PRIMARY] if duel else None
-        table.add_row(
-            system.name,
-            f"{ndcg.estimate:.4f}",
-            f"{hits.estimate:.4f}",
-            f"{gap.estimate:+.4f} ({gap.low:+.4f} to {gap.high:+.4f})" if gap else "",
-            f"{cost.cpu_s:.0f}",
-            f"{cost.numbers:,}",
-            f"{cost.answer_ms:.2f}",
-        )
-    screen.print(table)
-    if len(panel.users) < 500:
-        screen.print(f"{len(panel.users)} users are too few to bet on; the gate asks for 500.")
+def compare(config: Config, taking_part: Sequence[Contestant], dataset: Dataset) -> Benched:
+    """Train and measure: finders by what they find, rankers by what people did with what they saw.
+
+    Raises:
+        UserError: the data can't be cut or trained on.
+    """
+    rankers = [each for each in taking_part if each.name in rivals.RANKERS]
+    finders = [each for each in taking_part if each.name not in rivals.RANKERS]
+    contest = hold(dataset, finders, config) if finders else None
+    if not rankers:
+        return Benched(contest)
+    fitted = {} if contest is None else contest.models
+    models = {name: model for name, model in fitted.items() if name in (UNIFIED, ENSEMBLE)}
+    costs = {}
+    for each in rankers:
+        started = time.process_time()
+        model = each.fit(dataset, dataset.folds[-1], each.config)
+        spent = time.process_time() - started
+        models[each.name] = model
+        costs[each.name] = Cost(model.scorer.kind, spent, learned_numbers(model.scorer), None)
+    return Benched(contest, tuple(judge_shown(models, dataset, config)), costs)
 
 
-def run(config: Config, systems: Sequence[str], screen: Console, out: Path | None) -> Contest:
+def run(config: Config, systems: Sequence[str], screen: Console, out: Path | None) -> Benched:
     """Train and measure the systems, print the table, and write it if asked.
 
     Raises:
         UserError: no such system, or the data can't be read, cut or trained on.
     """
     taking_part = contestants(config, systems)
-    contest = hold(dataset_of(config), taking_part, config)
-    show(contest, screen)
+    found = compare(config, taking_part, dataset_of(config))
+    if found.contest is not None:
+        show(found.contest, screen)
+    if found.costs:
+        show_shown(found, screen)
     if out is not None:
-        write(contest, config, out)
-    return contest
+        write(found, config, out)
+    return found
 
 
 def _rival(name: str) -> rivals.Fit:

@@ -21,7 +21,14 @@ from recommender.baselines import rivals
 from recommender.config import Config
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, Histories
-from recommender.scoring import ActionModel, Floats, ReadsMore, Scorer, ValueModel
+from recommender.scoring import (
+    ActionModel,
+    Floats,
+    ReadsMore,
+    Scorer,
+    ValueModel,
+    learned_numbers,
+)
 from recommender.split import Fold
 
 UNIFIED = "unified"
@@ -96,6 +103,11 @@ class Ensemble:
     def value_names(self) -> tuple[str | None, ...]:
         """What the value of each event type is called, (A,); None of a type without one."""
         return self._values.value_names
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the members learned."""
+        return sum(learned_numbers(each.scorer) for each in self.members)
 
     def scores(self, histories: Histories) -> Floats:
         """Return the fused scores, (B, I); NaN where a member's score is no number."""

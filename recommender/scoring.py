@@ -97,6 +97,16 @@ class ValueModel(Protocol):
 
 
 @runtime_checkable
+class HoldsFrozen(Protocol):
+    """A scorer whose weights hold more than it learned: frozen vectors, facts of items."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned."""
+        ...
+
+
+@runtime_checkable
 class ReadsText(Protocol):
     """A scorer that ranks an item by its text vector as the encoder made it."""
 
@@ -133,6 +143,16 @@ class ReadsMore(Protocol):
     def reads_surfaces(self) -> bool:
         """Whether it matters where events happened, and where it is asked."""
         ...
+
+
+def learned_numbers(scorer: Scorer) -> int:
+    """Return how many numbers a scorer learned, by gradient or by counting.
+
+    Vectors of a text encoder and what the catalogue says of items are not among them.
+    """
+    if isinstance(scorer, HoldsFrozen):
+        return scorer.parameters
+    return sum(int(array.size) for array in scorer.weights().values())
 
 
 def mask_seen(scores_BI: Floats, histories: Histories) -> None:

@@ -60,6 +60,11 @@ class _ContentRanking:
         """The items that it ranks."""
         return self._catalogue
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned: how often each item was taken."""
+        return self._popularity_I.size
+
     def scores(self, histories: Histories) -> Floats:
         """Return the cosines with a trace of popularity, (B, I); items without text come last."""
         scores_BI = self._users(histories) @ self._vectors_IW.T

@@ -9,10 +9,11 @@ Shape letters: I items.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from recommender.artifact import Model
 from recommender.config import Config
@@ -23,9 +24,11 @@ from recommender.evaluation.panel import Panel
 from recommender.evaluation.score import Scored, score
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Ints
+from recommender.ranking import rank
+from recommender.scoring import learned_numbers
 from recommender.split import Fold
 
-_TIMED = 40
+_TIMED, _WARM = 100, 5
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,16 @@ class Cost:
     Attributes:
         kind: of its artifact.
         cpu_s: CPU seconds of all its fits (this process only).
-        numbers: in the weights of its last model, frozen vectors included.
-        answer_ms: median time of one request's scores, milliseconds.
+        numbers: learned for its last model, by gradient or by counting; frozen vectors of text
+            and what the catalogue says of items are not among them.
+        answer_ms: median wall time of one answer, milliseconds: one history scored, the list
+            filtered and ranked, by one thread; None of what ranks no catalogue.
     """
 
     kind: str
     cpu_s: float
     numbers: int
-    answer_ms: float
+    answer_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,13 @@ class Contest:
             with.
         costs: by name.
         folds: of each fold, the distinct users asked in it.
+        models: of the last cut, by name.
     """
 
     panel: Panel
     costs: dict[str, Cost]
     folds: tuple[int, ...]
+    models: dict[str, Model]
 
 
 def hold(
@@ -105,20 +112,33 @@ def hold(
         )
     asked_by_fold = known_at_cuts(requests, dataset, config.actions)
     runs: dict[str, list[Scored]] = {}
-    costs: dict[str, Cost] = {}
+    models: dict[str, Model] = {}
+    cpu: dict[str, float] = {}
     for each in contestants:
-        runs[each.name], costs[each.name] = _of(each, dataset, asked_by_fold, config)
+        runs[each.name], models[each.name], cpu[each.name] = _of(
+            each, dataset, asked_by_fold, config
+        )
+    last = asked_by_fold[-1]
+    times = answer_times(
+        models, last, last.of_fold(len(asked_by_fold) - 1), max(config.evaluation.k)
+    )
+    costs = {
+        name: Cost(model.scorer.kind, cpu[name], learned_numbers(model.scorer), times[name])
+        for name, model in models.items()
+    }
     kinds = {name: cost.kind for name, cost in costs.items()}
     asked = tuple(
         len(np.unique(requests.users[requests.of_fold(n)])) for n in range(len(dataset.folds))
     )
-    return Contest(Panel(requests, runs, kinds, config.evaluation, config.seed), costs, asked)
+    return Contest(
+        Panel(requests, runs, kinds, config.evaluation, config.seed), costs, asked, models
+    )
 
 
 def _of(
     contestant: Contestant, dataset: Dataset, asked: Sequence[EvaluationSet], config: Config
-) -> tuple[list[Scored], Cost]:
-    """Fit one system at every cut, and score it."""
+) -> tuple[list[Scored], Model, float]:
+    """Fit one system at every cut, and score it; return the last model and the CPU seconds."""
     scored: list[Scored] = []
     cpu = 0.0
     for n, fold in enumerate(dataset.folds):
@@ -136,17 +156,40 @@ def _of(
                 block_bytes=config.evaluation.block_mb * 2**20,
             )
         )
-    numbers = sum(int(array.size) for array in model.scorer.weights().values())
-    answer_ms = _answer_ms(model, asked[-1], asked[-1].of_fold(len(asked) - 1))
-    return scored, Cost(model.scorer.kind, cpu, numbers, answer_ms)
+    return scored, model, cpu
 
 
-def _answer_ms(model: Model, requests: EvaluationSet, rows: Ints) -> float:
-    """Return the median time of a request, one at a time; the first few warm up."""
-    times = []
-    for row in rows[: _TIMED + 5]:
-        history = requests.histories(np.array([row])).recent(model.history)
-        started = time.perf_counter()
-        model.ranker.scores(history)
-        times.append(1000 * (time.perf_counter() - started))
-    return float(np.median(times[5:] or times or [float("nan")]))
+def answer_times(
+    models: Mapping[str, Model], requests: EvaluationSet, rows: Ints, depth: int
+) -> dict[str, float]:
+    """Return how long one answer takes each model, the median in milliseconds of wall time.
+
+    The models answer the same requests in turn, so that whatever else the machine does falls on
+    all of them alike; the first few requests warm up.
+
+    Args:
+        models: by name.
+        requests: the frozen set.
+        rows: whose requests are asked, evenly spread.
+        depth: length of the lists.
+    """
+    count = min(len(rows), _TIMED + _WARM)
+    chosen = rows[np.linspace(0, max(len(rows) - 1, 0), count).astype(np.int64)]
+    times: dict[str, list[float]] = {name: [] for name in models}
+    with threadpool_limits(limits=1):
+        for row in chosen:
+            history = requests.histories(np.array([row]))
+            for name, model in models.items():
+                started = time.perf_counter()
+                rank(
+                    model.ranker,
+                    history,
+                    depth,
+                    reads=model.history,
+                    exclude_seen=requests.exclude_seen,
+                )
+                times[name].append(1000 * (time.perf_counter() - started))
+    return {
+        name: float(np.median(each[_WARM:] or each or [float("nan")]))
+        for name, each in times.items()
+    }

@@ -67,6 +67,52 @@ class Head:
     curve: Reliability
 
 
+@dataclass(frozen=True)
+class Foretold:
+    """What was put in front of people in a test window, what a model said of it, and how it went.
+
+    Attributes:
+        users: rows of the log's users, (N,).
+        items: catalogue rows, (N,).
+        reached: code of the farthest event type, (N,).
+        chances: of each event type to be the farthest, (N, A).
+    """
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    reached: NDArray[np.int64]
+    chances: Doubles
+
+    def reaching(self, code: int) -> tuple[Bools, Doubles]:
+        """Return which cases went at least this far, and how likely that was found, (N,)."""
+        return self.reached >= code, np.clip(self.chances[:, code - 1 :].sum(axis=1), 0, 1)
+
+
+def foretell(
+    model: ActionModel,
+    dataset: Dataset,
+    fold: Fold,
+    actions: ActionsConfig,
+    *,
+    history_limit: int,
+    most: int,
+    seed: int,
+) -> Foretold:
+    """Ask a model about the cases of a fold's test window; the arguments are `judge_heads`'."""
+    log, catalogue = with_people(dataset.log, dataset.attributes), len(dataset.catalogue)
+    found = drawn(cases(log, catalogue, fold.test_start, fold.test_end), most, seed)
+    asked = log.of_types(actions.histories, actions)
+    users = log.user_of_event[found.rows]
+    items = log.items[found.rows].astype(np.int64)
+    parts = [np.zeros((0, len(actions.types)), np.float32)]
+    for start in range(0, len(found), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        histories = asked.asked(users[rows], found.moments[rows], history_limit, log)
+        parts.append(model.action_probabilities(histories, items[rows, None])[:, 0])
+    chances_NA = np.concatenate(parts).astype(np.float64)
+    return Foretold(users, items, found.reached.astype(np.int64), chances_NA)
+
+
 def judge_heads(
     model: ActionModel,
     dataset: Dataset,
@@ -88,28 +134,18 @@ def judge_heads(
         most: cases that are looked at; beyond it they are drawn at random.
         seed: of that draw.
     """
-    log, catalogue = with_people(dataset.log, dataset.attributes), len(dataset.catalogue)
-    found = drawn(cases(log, catalogue, fold.test_start, fold.test_end), most, seed)
-    if not len(found):
+    told = foretell(
+        model, dataset, fold, actions, history_limit=history_limit, most=most, seed=seed
+    )
+    if not len(told.users):
         return ()
-    asked = log.of_types(actions.histories, actions)
-    users = log.user_of_event[found.rows]
-    items = log.items[found.rows].astype(np.int64)
-    parts = []
-    for start in range(0, len(found), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        histories = asked.asked(users[rows], found.moments[rows], history_limit, log)
-        parts.append(model.action_probabilities(histories, items[rows, None])[:, 0])
-    chances_NA = np.concatenate(parts).astype(np.float64)
-    known = cases(log, catalogue, int(log.times.min()), fold.test_start)
+    shares_AI = item_shares(dataset, fold, len(actions.types))
     heads = []
     for code in range(2, len(actions.types) + 1):
-        reached = found.reached >= code
-        if reached.all() or not reached.any():
-            continue
-        shares_I = _item_shares(log.items[known.rows], known.reached >= code, catalogue)
-        chance = np.clip(chances_NA[:, code - 1 :].sum(axis=1), 0, 1)
-        heads.append(_head(actions.types[code - 1], users, reached, chance, shares_I[items]))
+        reached, chance = told.reaching(code)
+        if not reached.all() and reached.any():
+            share = shares_AI[code - 1, told.items]
+            heads.append(_head(actions.types[code - 1], told.users, reached, chance, share))
     return tuple(heads)
 
 
@@ -134,9 +170,19 @@ def _head(
     )
 
 
-def _item_shares(items: NDArray[np.int32], reached: Bools, count: int) -> Doubles:
-    """Return each item's share of events that went as far, drawn towards the overall one, (I,)."""
-    overall = float(reached.mean()) if len(reached) else 0.5
-    shown = np.bincount(items, minlength=count)
-    far = np.bincount(items, reached, minlength=count)
-    return np.asarray((far + _STRENGTH * overall) / (shown + _STRENGTH))
+def item_shares(dataset: Dataset, fold: Fold, types: int) -> Doubles:
+    """Return the share of each item's cases before the test window that went so far, (A, I).
+
+    It is drawn towards the share of all cases, the more the fewer cases an item has.
+    """
+    log, count = dataset.log, len(dataset.catalogue)
+    known = cases(log, count, int(log.times.min(initial=fold.test_start)), fold.test_start)
+    items = log.items[known.rows]
+    shown_I = np.bincount(items, minlength=count)
+    shares_AI = np.empty((types, count))
+    for place in range(types):
+        reached = known.reached > place
+        overall = float(reached.mean()) if len(reached) else 0.5
+        far_I = np.bincount(items, reached, minlength=count)
+        shares_AI[place] = (far_I + _STRENGTH * overall) / (shown_I + _STRENGTH)
+    return shares_AI

@@ -63,6 +63,11 @@ class TransformerScorer:
         return self._catalogue
 
     @property
+    def parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(each.numel() for each in self.module.parameters())
+
+    @property
     def reads_profiles(self) -> bool:
         """Whether it matters who asks (`Histories.people`)."""
         return self.module.reads.profiles

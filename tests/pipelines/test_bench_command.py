@@ -44,3 +44,27 @@ def test_an_unknown_system_is_named_with_those_there_are(tmp_path) -> None:
     assert told.exit_code != 0
     assert "oracle" in str(told.exception)
     assert "item-knn" in str(told.exception.hint)
+
+
+def test_rankers_of_shown_items_get_a_table_of_their_own(tmp_path) -> None:
+    out = tmp_path / "bench.json"
+    quick = ["--set", "evaluation.neural.epochs=1", "--set", "evaluation.neural.width=8"]
+    words = ["bench", "popularity", "din", "-c", config_in(tmp_path), "--out", str(out), *quick]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 0, told.output
+    assert "AUC in users" in told.output
+    written = json.loads(out.read_text())
+    assert [row["system"] for row in written["systems"]] == ["popularity"]
+    assert [row["system"] for row in written["shown"]] == ["din", "item alone"]
+    assert 0 < written["shown"][0]["user_auc"] < 1
+    assert written["shown"][0]["numbers"] > 0
+    assert written["shown"][1]["first_minus_it"]["low"] is not None
+
+
+def test_a_ranker_is_refused_where_all_events_are_of_one_type(tmp_path) -> None:
+    types = ["--set", "actions.types=[purchase]"]
+    words = ["bench", "unified", "xdeepfm", "-c", config_in(tmp_path), *types]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code != 0
+    assert "xdeepfm" in str(told.exception)
+    assert "leave xdeepfm out" in str(told.exception.hint)

@@ -117,6 +117,7 @@ class Factorisation:
         negatives: how many items were drawn for each one taken.
         content: whether items unknown in training are told by their content.
         history: most recent events that are read.
+        parameters: numbers that were trained, the users' among them, which are not kept.
     """
 
     kind: ClassVar[str] = "matrix-factorisation"
@@ -133,6 +134,7 @@ class Factorisation:
         successes: tuple[int, ...],
         negatives: int,
         history: int,
+        parameters: int = 0,
     ) -> None:
         if len(items_ID) != len(catalogue):
             raise ValueError(f"{len(items_ID)} vectors for {len(catalogue)} items")
@@ -140,16 +142,12 @@ class Factorisation:
         self._items_ID, self._bias_I = items_ID, bias_I
         self._background_J, self._known_I = background_J, known_I
         self._successes, self._negatives, self._history = successes, negatives, history
+        self.parameters = parameters or items_ID.numel() + bias_I.numel()
 
     @property
     def catalogue(self) -> Catalogue:
         """The items that it ranks."""
         return self._catalogue
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers of the items were trained; there were as many users' again."""
-        return self._items_ID.numel() + self._bias_I.numel()
 
     def scores(self, histories: Histories) -> Floats:
         """Return the logits, (B, I); where ids alone are read, unknown items come last."""
@@ -208,6 +206,7 @@ class Factorisation:
             "successes": list(self._successes),
             "negatives": self._negatives,
             "history": self._history,
+            "parameters": self.parameters,
         }
 
     def weights(self) -> dict[str, NDArray[Any]]:
@@ -235,6 +234,7 @@ class Factorisation:
             tuple(int(code) for code in settings["successes"]),
             int(settings["negatives"]),
             int(settings["history"]),
+            int(settings.get("parameters", 0)),
         )
 
     @classmethod
@@ -278,6 +278,7 @@ class Factorisation:
                 successes,
                 settings.pair_negatives,
                 config.model.history,
+                sum(each.numel() for each in module.parameters() if each.requires_grad),
             )
 
         window = validation_of(dataset, fold, config)

@@ -114,7 +114,7 @@ class Ranker:
     @property
     def parameters(self) -> int:
         """How many numbers were trained."""
-        return sum(each.numel() for each in self.module.parameters())
+        return sum(each.numel() for each in self.module.parameters() if each.requires_grad)
 
     def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
         """Return how likely each event type is the farthest, (B, K, A).

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluation_world import Row, config_of, dataset_of
 
 from recommender.baselines.rivals import fit
+from recommender.config import parse
 from recommender.errors import EvaluationError
 from recommender.evaluation.assess import assess
 from recommender.evaluation.contest import Contestant, hold
@@ -71,6 +74,31 @@ def test_costs_tell_the_size_and_the_time_of_an_answer() -> None:
     assert (cost.kind, cost.numbers) == ("popularity", len(ITEMS))
     assert cost.answer_ms > 0
     assert cost.cpu_s >= 0
+
+
+def test_frozen_text_vectors_are_not_counted_as_learned() -> None:
+    made = dataset_of(rows_of(), CONFIG, FOLDS, ITEMS)
+    dataset = replace(made, text=np.eye(len(ITEMS), 32, dtype=np.float32))
+    small = parse(
+        {
+            **CONFIG.model_dump(mode="json"),
+            "evaluation": {
+                **CONFIG.evaluation.model_dump(mode="json"),
+                "neural": {"width": 4, "epochs": 1, "heads": 2},
+            },
+        },
+        "test",
+    )
+    taking_part = [
+        Contestant(name, rival(name).fit, small)
+        for name in ("history-text", "frozen-text-factorisation")
+    ]
+    contest = hold(dataset, taking_part, small)
+    # A count per item; a map of 32 columns to 4, 30 people's vectors of 4 and a bias per item.
+    assert contest.costs["history-text"].numbers == len(ITEMS)
+    assert contest.costs["frozen-text-factorisation"].numbers == 32 * 4 + 30 * 4 + len(ITEMS)
+    held = contest.models["history-text"].scorer.weights()["vectors"]
+    assert held.size > len(ITEMS)
 
 
 @pytest.mark.parametrize("names", [(), ("popularity", "popularity")])
