@@ -82,6 +82,8 @@ def write_events(folder: Path, trained: Sequence[Trained]) -> None:
                             continue
                         writer.add_scalar("loss/item", epoch.item_loss, epoch.epoch)
                         writer.add_scalar("loss/action", epoch.action_loss, epoch.epoch)
+                        if epoch.value_loss is not None:
+                            writer.add_scalar("loss/value", epoch.value_loss, epoch.epoch)
                         writer.add_scalar("learning_rate", epoch.learning_rate, epoch.epoch)
                         if epoch.seconds > 0:
                             rate = epoch.events / epoch.seconds

@@ -164,7 +164,7 @@ def _step(
     run.module.train()
     run.optimizer.zero_grad()
     taken = plan.step(at.batch)
-    item_sum, action_sum, events, flops = 0.0, 0.0, 0, 0.0
+    item_sum, action_sum, value_sum, events, flops = 0.0, 0.0, 0.0, 0, 0.0
     fault = None
     for place, on_cpu in enumerate(taken.mine):
         flops += model_flops(run.module, on_cpu, machine.softmax) * taken.weight
@@ -176,6 +176,7 @@ def _step(
             (loss * taken.weight).backward()  # type: ignore[no-untyped-call]
         item_sum += lost.item.item() * taken.weight
         action_sum += lost.action.item() * taken.weight
+        value_sum += lost.value.item() * taken.weight
         events += round(batch.tokens * taken.weight)
         last = place == taken.own - 1
         norm = 0.0
@@ -192,8 +193,8 @@ def _step(
                 "and run again; with other settings, training starts anew",
             )
     # Who shares a step takes it together or not at all: what isn't finite here is seen by all.
-    item_sum, action_sum, told, flops, faults = team.summed(
-        [item_sum, action_sum, events, flops, float(fault is not None)]
+    item_sum, action_sum, value_sum, told, flops, faults = team.summed(
+        [item_sum, action_sum, value_sum, events, flops, float(fault is not None)]
     )
     if faults:
         return fault or TrainingError(
@@ -209,6 +210,7 @@ def _step(
         step=at.step + 1,
         item_sum=at.item_sum + item_sum,
         action_sum=at.action_sum + action_sum,
+        value_sum=at.value_sum + value_sum,
         seconds=at.seconds + time.perf_counter() - started,
         events=at.events + round(told),
         flops=at.flops + flops,
@@ -227,6 +229,7 @@ def _end_epoch(
     """Validate, and remember the latest epoch that is as good as the best."""
     at = run.position
     ndcg = None
+    valued = run.module.action.values is not None and config.value_weight > 0
     answers = run.kept() if phase.validation else {}
     if phase.validation:
         learning = run.weights()
@@ -246,6 +249,7 @@ def _end_epoch(
             at.flops,
             machine.utilisation(at.flops, at.seconds),
             most_memory(machine.device),
+            at.value_sum / at.batch if valued else None,
         )
     )
     following = Position(

@@ -37,6 +37,8 @@ class Epoch:
         flops: model FLOPs of the epoch, as `recommender.training.work` counts them.
         utilisation: these by seconds and by what one large matrix product reaches (MFU).
         memory_mb: most memory taken so far, MiB: of the GPU's, or of the process's.
+        value_loss: mean over batches of the sum of the values' losses, each in the unit of its
+            head; None where none is learned.
     """
 
     phase: str
@@ -50,6 +52,7 @@ class Epoch:
     flops: float = 0.0
     utilisation: float | None = None
     memory_mb: float | None = None
+    value_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Position:
     best: float = 0.0
     best_epoch: int = 0
     halvings: int = 0
+    value_sum: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def _metrics(trained: Trained, phase: str) -> Iterator[tuple[str, float, int, in
         told = {
             "loss_item": epoch.item_loss,
             "loss_action": epoch.action_loss,
+            "loss_value": epoch.value_loss,
             "learning_rate": epoch.learning_rate,
             "ndcg_10": epoch.ndcg,
             "events_per_second": epoch.events / epoch.seconds if epoch.seconds > 0 else None,

@@ -8,14 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recommender.config import Config, parse
 from recommender.evaluation.heads import judge_heads
 from recommender.evaluation.values import judge_values
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, EventLog
+from recommender.files import read_json
 from recommender.split import Fold
 from recommender.tables import EVENTS, ITEMS
+from recommender.training.curves import write_events, write_record
 from recommender.training.run import train
 from recommender.training.tasks import weighed
 
@@ -107,7 +110,10 @@ def settings(workspace: Path, **ranking: object) -> Config:
 def test_the_target_head_learns_who_likes_what_and_how_much(tmp_path: Path, learned: bool) -> None:
     dataset = films()
     config = settings(tmp_path, head="target", learned_weights=learned)
-    model = train(dataset, dataset.folds[-1], config).model
+    trained = train(dataset, dataset.folds[-1], config)
+    model = trained.model
+    losses = [epoch.value_loss for epoch in trained.curve]
+    assert 0 < losses[-1] < losses[0] / 2
     asked = {"history_limit": 16, "most": 10_000, "seed": 1}
     (head,) = judge_heads(model.scorer, dataset, dataset.folds[-1], config.actions, **asked)
     assert head.event == "like"
@@ -123,3 +129,27 @@ def test_the_target_head_learns_who_likes_what_and_how_much(tmp_path: Path, lear
     assert fit.cases == head.cases
     assert fit.rmse < 0.8 < 1.2 < fit.item_rmse
     assert fit.mse == pytest.approx(fit.rmse**2)
+
+
+def test_the_curve_tells_what_the_values_lose_and_nothing_where_there_are_none(
+    tmp_path: Path,
+) -> None:
+    dataset = films()
+    tree = settings(tmp_path).model_dump(mode="json")
+    tree["training"]["epochs"] = 2
+    valued = train(dataset, dataset.folds[-1], parse(tree, "test"))
+    tree["model"]["ranking"]["values"] = []
+    plain = train(dataset, dataset.folds[-1], parse(tree, "test"))
+    write_record(tmp_path / "training.json", [plain, valued])
+    without, with_values = read_json(tmp_path / "training.json")["folds"]
+    assert [epoch["value_loss"] for epoch in without["epochs"]] == [None, None]
+    told = [epoch["value_loss"] for epoch in with_values["epochs"]]
+    assert told == [epoch.value_loss for epoch in valued.curve]
+    write_events(tmp_path / "events", [plain, valued])
+    tags = {}
+    for run in ("fold-0-search", "fold-1-search"):
+        read = EventAccumulator(str(tmp_path / "events" / run)).Reload()
+        tags[run] = read.Tags()["scalars"]
+    assert "loss/value" not in tags["fold-0-search"]
+    read = [event.value for event in read.Scalars("loss/value")]
+    assert read == pytest.approx(told)
