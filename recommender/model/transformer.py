@@ -18,9 +18,11 @@ from recommender.model.blocks import Block, RelativeBias, bias_of_blocks
 from recommender.model.heads import Contexts, Pairs, Popularity, Repeats, RequestHead
 from recommender.model.hstu import GatedBlock
 from recommender.model.inputs import EventInputs, ItemTower, PersonInputs
+from recommender.model.item_rows import ITEM_ROWS as ITEM_ROWS
+from recommender.model.item_rows import HoldsItemRows
 from recommender.model.layers import Dropout
 from recommender.model.padded import Padded
-from recommender.model.ranking import ActionHead, Asked, Judged, Packed, Target
+from recommender.model.ranking import ActionHead, Asked, Judged, Packed
 from recommender.model.reads import Reads
 from recommender.model.rotary import Rotary, Rotation
 from recommender.model.target import Questions
@@ -29,16 +31,13 @@ AnyBlock = Block | GatedBlock
 BLOCKS: dict[str, type[AnyBlock]] = {"swiglu": Block, "hstu": GatedBlock}
 """By `model.block`."""
 
-ITEM_ROWS = ("tower.id_ID", "popularity.rest_I", "action.target.own_IO")
-"""The parameters that may have a row per item."""
-
 # 1 / temperature of fresh cosines. Items stand at both ends, so a fresh state is most like the item
 # it has just read; the 14 that others begin with makes the first loss half as high again.
 _COSINE_SCALE = 6.0
 _SMALL = 0.02
 
 
-class UnifiedTransformer(nn.Module):
+class UnifiedTransformer(HoldsItemRows):
     """History → which item comes next, and what is done with it.
 
     Args:
@@ -128,22 +127,6 @@ class UnifiedTransformer(nn.Module):
         """
         vectors: Tensor = self.tower(rows_N)
         return self._compared(vectors)
-
-    def item_tables(self) -> list[nn.Parameter]:
-        """Return the parameters that have a row per item."""
-        return [self.get_parameter(name) for name in self.holders()]
-
-    def holders(self) -> dict[str, ItemTower | Popularity | Target]:
-        """Return who holds what is learned of each item alone, by the parameter's name."""
-        target = self.action.target
-        held: tuple[ItemTower | Popularity | Target | None, ...]
-        held = (self.tower, self.popularity, target)
-        return {n: each for n, each in zip(ITEM_ROWS, held, strict=True) if each is not None}
-
-    def sparse_rows(self, sparse: bool) -> None:
-        """Say whether the gradients of item tables have the rows that were asked for alone."""
-        for holder in self.holders().values():
-            holder.sparse = sparse
 
     def _compared(self, vectors_XD: Tensor) -> Tensor:
         if self.config.similarity == "dot":
