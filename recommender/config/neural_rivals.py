@@ -7,6 +7,22 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from recommender.config.section import Section
+from recommender.config.text import EncoderConfig, PinnedCheckpoint
+
+SOURCES = frozenset({"behaviour_gpt", "behaviour_bert", "frozen_text"})
+"""Settings that say where training begins: a trained rival is read without them."""
+
+
+class LanguageModelConfig(PinnedCheckpoint):
+    """A language model that a rival starts from: `encoder` names it, `revision` pins it."""
+
+    frozen: bool = False
+    """Whether its weights stay as they are: then the items, the mark between them and the maps into
+    and out of it are all that is trained."""
+
+    title_tokens: int = Field(7, ge=1)
+    """Tokens of a title that are read at most. So many and a mark for each event must fit into the
+    places that the model has; fewer events are read otherwise."""
 
 
 class NeuralRivalsConfig(Section):
@@ -62,6 +78,19 @@ class NeuralRivalsConfig(Section):
     pair_negatives: int = Field(4, ge=1)
     """Items drawn evenly for each positive where pairs of user and item are told apart by binary
     cross-entropy. (SASRec as published draws one.)"""
+
+    behaviour_gpt: LanguageModelConfig | None = None
+    """The causal language model that `behaviour-gpt` starts from (GPT-2 and its like); None: a
+    small one of `width` and `layers`, from scratch."""
+
+    behaviour_bert: LanguageModelConfig | None = None
+    """The encoder that `behaviour-bert` starts from (BERT and its like, which read both ways; the
+    bundled one is such a one); None: a small one of `width` and `layers`, from scratch."""
+
+    frozen_text: EncoderConfig | None = None
+    """The encoder whose frozen vectors `frozen-text-factorisation` maps, whatever sentence
+    transformers can load, large language models among them (the mean of their last states); None:
+    that of `features.text`."""
 
     @model_validator(mode="after")
     def _heads(self) -> Self:

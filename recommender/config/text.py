@@ -17,8 +17,8 @@ _ENCODER = rf"^({BUNDLED_ENCODER}|{_PART}/{_PART}|\.{{0,2}}/.*\S)$"
 _COMMIT, _SHA256 = 40, 64
 
 
-class EncoderConfig(Section):
-    """A text encoder that sentence-transformers can load from safetensors, without own code."""
+class PinnedCheckpoint(Section):
+    """Pretrained weights, in safetensors and without own code, pinned so that they never change."""
 
     encoder: str = Field(BUNDLED_ENCODER, pattern=_ENCODER)
     """The bundled all-MiniLM-L6-v2 (offline, English); any Hugging Face encoder by its name
@@ -29,15 +29,6 @@ class EncoderConfig(Section):
     """What pins the encoder, so that vectors never change: of a Hugging Face encoder the commit (40
     hex digits; a branch or a tag can move and is refused); of a folder the hash of its content (64
     hex digits; `python -m recommender.features.encoder_folder FOLDER` prints it)."""
-
-    batch_size: int = Field(64, ge=1)
-    """Texts per forward pass."""
-
-    max_tokens: int = Field(128, ge=8)
-    """Longer texts are cut here."""
-
-    threads: int = Field(2, ge=1)
-    """CPU threads of the encoder. Where other programs keep the cores busy, 1 is far faster."""
 
     @property
     def is_folder(self) -> bool:
@@ -58,6 +49,19 @@ class EncoderConfig(Section):
         elif len(self.revision or "") != _COMMIT:
             raise ValueError(f"revision must pin {self.encoder} to a commit (40 hex digits)")
         return self
+
+
+class EncoderConfig(PinnedCheckpoint):
+    """A text encoder that sentence-transformers can load from safetensors, without own code."""
+
+    batch_size: int = Field(64, ge=1)
+    """Texts per forward pass."""
+
+    max_tokens: int = Field(128, ge=8)
+    """Longer texts are cut here."""
+
+    threads: int = Field(2, ge=1)
+    """CPU threads of the encoder. Where other programs keep the cores busy, 1 is far faster."""
 
 
 class FurtherEncoder(EncoderConfig):

@@ -106,6 +106,10 @@ def load_encoder(config: EncoderConfig, store: Path) -> Any:
     folder = encoder_folder(config, store)
     with quiet():
         model = _load(config, folder)
+    tokenizer = model.tokenizer
+    if tokenizer.pad_token is None:
+        # Causal language models come without one; what stands in padded places is never read.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     limit = model.max_seq_length
     model.max_seq_length = min(limit or config.max_tokens, config.max_tokens)
     return model

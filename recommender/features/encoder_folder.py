@@ -10,7 +10,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from recommender.config.text import BUNDLED_ENCODER, EncoderConfig
+from recommender.config.text import BUNDLED_ENCODER, PinnedCheckpoint
 from recommender.errors import FeatureError, StorageError
 from recommender.features.quiet import quiet
 from recommender.files import read_json, write_json
@@ -21,7 +21,7 @@ _FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.spm")
 _COMPLETE = "fetched.json"
 
 
-def identity(config: EncoderConfig) -> str:
+def identity(config: PinnedCheckpoint) -> str:
     """Return `name@revision` of the configured encoder; loads nothing heavy.
 
     Raises:
@@ -43,7 +43,7 @@ def identity(config: EncoderConfig) -> str:
         ) from None
 
 
-def encoder_folder(config: EncoderConfig, store: Path) -> Path:
+def encoder_folder(config: PinnedCheckpoint, store: Path) -> Path:
     """Return the folder of the configured encoder, fetched if need be, and checked.
 
     Args:
@@ -106,7 +106,7 @@ def folder_hash(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _fetch(config: EncoderConfig, folder: Path) -> None:
+def _fetch(config: PinnedCheckpoint, folder: Path) -> None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -131,7 +131,7 @@ def _fetch(config: EncoderConfig, folder: Path) -> None:
     write_json(folder / _COMPLETE, {"encoder": config.encoder, "revision": config.revision})
 
 
-def _refuse_foreign_code(config: EncoderConfig, folder: Path) -> None:
+def _refuse_foreign_code(config: PinnedCheckpoint, folder: Path) -> None:
     """Refuse parts that aren't sentence-transformers' own: it trusts whatever lies in a folder."""
     if not (folder / "modules.json").exists():
         return  # a bare transformer; its library wraps it into parts of its own

@@ -13,95 +13,29 @@ items, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from recommender.artifact import Model
-from recommender.baselines.neural.items import ItemFacts, ItemVectors
-from recommender.baselines.neural.losses import pair_loss
+from recommender.baselines.neural.factors import RIDGE, Factors, Pairs
+from recommender.baselines.neural.items import ItemFacts
 from recommender.baselines.neural.training import Task, train
 from recommender.baselines.neural.validation import validation_of
 from recommender.config import Config
 from recommender.features.dataset import Dataset
-from recommender.features.sequences import Catalogue, EventLog, Histories, Ints
+from recommender.features.sequences import Catalogue, Histories
+from recommender.features.text import describe, encode_texts
 from recommender.model.padded import tensor
 from recommender.scoring import Floats
 from recommender.split import Fold
 
-_RIDGE = 0.05
 _BACKGROUND = 1024
 _NEWTON_STEPS = 8
 _AT_ONCE = 128
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """What users took, each item once.
-
-    Attributes:
-        user: rows of the log's users, (N,).
-        item: catalogue rows, (N,).
-    """
-
-    user: Ints
-    item: Ints
-
-    @classmethod
-    def of(cls, successes: EventLog, items: int) -> Self:
-        """Find the pairs of a log of successes."""
-        cells = np.unique(successes.user_of_event * items + successes.items)
-        return cls(cells // items, cells % items)
-
-    def batches(self, size: int, random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all pairs in an order drawn at random."""
-        order = random.permutation(len(self.user))
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            yield tensor(self.user[rows]), tensor(self.item[rows])
-
-
-class Factors(nn.Module):
-    """The vectors of users and items.
-
-    Args:
-        facts: of the items.
-        users: U.
-        width: D.
-        negatives: items drawn for each pair, J.
-        ids: whether an item is more than its content.
-    """
-
-    def __init__(
-        self, facts: ItemFacts, users: int, width: int, negatives: int, *, ids: bool = True
-    ) -> None:
-        super().__init__()
-        self.items = ItemVectors(facts, width)
-        if not ids:
-            nn.init.zeros_(self.items.id_ID)
-            self.items.id_ID.requires_grad = False
-        self.user_UD = nn.Parameter(torch.randn(users, width) * width**-0.5)
-        self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)))
-        self.known = facts.known_I.nonzero()[:, 0]
-        self.negatives = negatives
-
-    def loss(self, pairs: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the binary cross-entropy of pairs and drawn items, with the ridge, nats."""
-        user_N, item_N = pairs
-        items_ID = self.items()
-        drawn_NJ = self.known[torch.randint(len(self.known), (len(user_N), self.negatives))]
-        both_NJ = torch.cat([item_N[:, None], drawn_NJ], dim=1)
-        user_ND, both_NJD = self.user_UD[user_N], items_ID[both_NJ]
-        logits_NJ = (both_NJD @ user_ND[:, :, None])[..., 0] + self.bias_I[both_NJ]
-        ridge = user_ND.square().sum(dim=1) + both_NJD[:, 0].square().sum(dim=1)
-        told = pair_loss(logits_NJ[:, 0], logits_NJ[:, 1:], torch.ones(len(user_N)))
-        whole: Tensor = told + _RIDGE / 2 * ridge.mean()
-        return whole
 
 
 class Factorisation:
@@ -191,12 +125,12 @@ class Factorisation:
             chance_BJ = torch.sigmoid(torch.addmm(bias_J, user_BD, drawn_JD.T))
             missed_BT = weight_BT * (chance_BT - 1)
             slope_BD = (missed_BT[:, None] @ positive_BTD)[:, 0] + share * chance_BJ @ drawn_JD
-            slope_BD = slope_BD + _RIDGE * user_BD
+            slope_BD = slope_BD + RIDGE * user_BD
             bend_BT = weight_BT * chance_BT * (1 - chance_BT)
             bend_BDD = positive_BTD.mT @ (bend_BT[:, :, None] * positive_BTD)
             spread_BJ = share * chance_BJ * (1 - chance_BJ)
             bend_BDD = bend_BDD + (spread_BJ @ squares_JDD).view(-1, width, width)
-            bend_BDD = bend_BDD + _RIDGE * torch.eye(width)
+            bend_BDD = bend_BDD + RIDGE * torch.eye(width)
             user_BD = user_BD - torch.linalg.solve(bend_BDD, slope_BD)
         return user_BD * some_B1
 
@@ -238,6 +172,11 @@ class Factorisation:
         )
 
     @classmethod
+    def facts(cls, dataset: Dataset, known: NDArray[np.bool_], config: Config) -> ItemFacts:
+        """Return what is read of the items besides their ids."""
+        return ItemFacts.of(dataset, known, config.model, content=cls.content)
+
+    @classmethod
     def fit(cls, dataset: Dataset, fold: Fold, config: Config) -> Model:
         """Train on the successes before the fold's test window.
 
@@ -253,12 +192,7 @@ class Factorisation:
             log = dataset.log.of_types(actions.successes, actions).before(cut)
             pairs = Pairs.of(log, size)
             known = np.bincount(log.items, minlength=size) > 0
-            if cls.ids:
-                facts = ItemFacts.of(dataset, known, config.model, content=cls.content)
-            else:
-                text = np.ascontiguousarray(dataset.text, np.float32)
-                nothing = torch.zeros(size, 0)
-                facts = ItemFacts(torch.from_numpy(text), torch.from_numpy(known), nothing)
+            facts = cls.facts(dataset, known, config)
             users, negatives = len(log.users), settings.pair_negatives
             module = Factors(facts, users, settings.width, negatives, ids=cls.ids)
             batch = settings.cases_per_batch
@@ -300,12 +234,27 @@ class TextFactorisation(Factorisation):
 class FrozenTextFactorisation(Factorisation):
     """The same with items that are a linear map of their text's frozen vectors, and nothing else.
 
-    The encoder is whichever `features.text.encoder` names.
+    The encoder is whichever `evaluation.neural.frozen_text` names, or else that of
+    `features.text`.
     """
 
     kind: ClassVar[str] = "frozen-text-factorisation"
     content: ClassVar[bool] = True
     ids: ClassVar[bool] = False
+
+    @classmethod
+    def facts(cls, dataset: Dataset, known: NDArray[np.bool_], config: Config) -> ItemFacts:
+        """Return the items' text vectors.
+
+        Raises:
+            FeatureError: the encoder can't be fetched or loaded.
+        """
+        encoder, text = config.evaluation.neural.frozen_text, dataset.text
+        if encoder is not None:
+            told = describe(dataset.items)
+            text = encode_texts(told, encoder, config.paths.cache, label=cls.kind).vectors
+        read_IW = torch.from_numpy(np.ascontiguousarray(text, np.float32))
+        return ItemFacts(read_IW, torch.from_numpy(known), torch.zeros(len(known), 0))
 
 
 def fit_factorisation(dataset: Dataset, fold: Fold, config: Config) -> Model:

@@ -25,7 +25,7 @@ from recommender.baselines.neural.sequences import (
 from recommender.baselines.neural.training import Task, train
 from recommender.baselines.neural.validation import validation_of
 from recommender.config import Config
-from recommender.config.neural_rivals import NeuralRivalsConfig
+from recommender.config.neural_rivals import SOURCES, NeuralRivalsConfig
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, Histories
 from recommender.model.padded import tensor
@@ -187,7 +187,7 @@ class NextItem:
     def settings(self) -> dict[str, Any]:
         """Return the shape, and what is read of people."""
         told = {
-            "config": self.module.config.model_dump(mode="json"),
+            "config": self.module.config.model_dump(mode="json", exclude=set(SOURCES)),
             "actions": self.module.actions,
             "history": self.module.history,
         }
@@ -207,10 +207,28 @@ class NextItem:
         known_I = tensors["items.known_I"] > 0
         facts = ItemFacts(tensors["items.content_IV"], known_I, torch.zeros(len(known_I), 0))
         config = NeuralRivalsConfig.model_validate(settings["config"])
-        module = cls.network(config, facts, int(settings["actions"]), int(settings["history"]))
+        module = cls.shaped(settings, config, facts)
         module.load_state_dict(tensors)
         module.attributes = tuple(settings.get("attributes", ()))
         return cls(module, catalogue)
+
+    @classmethod
+    def limited(cls, config: Config) -> Config:
+        """Return the configuration with no more history than the network can read."""
+        return config
+
+    @classmethod
+    def fresh(cls, config: Config, facts: ItemFacts) -> NextItemModule:
+        """Return the network before training."""
+        settings, types = config.evaluation.neural, len(config.actions.types)
+        return cls.network(settings, facts, types, config.model.history)
+
+    @classmethod
+    def shaped(
+        cls, settings: dict[str, Any], config: NeuralRivalsConfig, facts: ItemFacts
+    ) -> NextItemModule:
+        """Return the network that was stored, without its weights."""
+        return cls.network(config, facts, int(settings["actions"]), int(settings["history"]))
 
     def _people(self, histories: Histories, rows: NDArray[np.int64]) -> list[dict[str, str]] | None:
         """Return what was trained on of what is known of people, and no more."""
@@ -230,13 +248,14 @@ class NextItem:
         Raises:
             TrainingError: nothing lies before the cut, or a loss is not finite.
         """
-        settings, types = config.evaluation.neural, len(config.actions.types)
+        config = cls.limited(config)
+        settings = config.evaluation.neural
 
         def make(cut: int) -> Task[NextItemModule]:
             windows = Windows.before(dataset, cut, config)
             known, content = windows.known, cls.network.content
             facts = ItemFacts.of(dataset, known, config.model, content=content)
-            module = cls.network(settings, facts, types, config.model.history)
+            module = cls.fresh(config, facts)
             module.reads_of(dataset)
             tokens = settings.tokens_per_batch
             return Task(module, lambda random: windows.batches(tokens, random), module.loss)

@@ -23,7 +23,7 @@ from recommender.baselines.neural.past_popularity import PastPopularity
 from recommender.baselines.neural.ranking_cases import Asked, Judged, RankingCases, item_loss
 from recommender.baselines.neural.training import Task, train
 from recommender.config import Config
-from recommender.config.neural_rivals import NeuralRivalsConfig
+from recommender.config.neural_rivals import SOURCES, NeuralRivalsConfig
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import Catalogue, Histories
 from recommender.scoring import Floats
@@ -167,7 +167,7 @@ class Ranker:
     def settings(self) -> dict[str, Any]:
         """Return the shape."""
         return {
-            "config": self._config.model_dump(mode="json"),
+            "config": self._config.model_dump(mode="json", exclude=set(SOURCES)),
             "successes": list(self._successes),
             "actions": self._actions,
             "history": self._history,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rival_worlds import HOUR, LIKED, SHOWN, config_of, groups
 
 from recommender.artifact import Model
-from recommender.baselines.neural.factorisation import _RIDGE, Factorisation
+from recommender.baselines.neural.factorisation import Factorisation
+from recommender.baselines.neural.factors import RIDGE
 from recommender.baselines.rivals import fit
 from recommender.features.sequences import Catalogue, Histories
 from recommender.scoring import top_k
@@ -71,7 +72,7 @@ def test_folding_in_minimises_the_loss_of_one_user(
     logits = items.double() @ user + bias.double()
     own = torch.nn.functional.softplus(-logits[taken]).mean()
     drawn = torch.nn.functional.softplus(logits[::2]).mean()
-    loss = own + negatives * drawn + _RIDGE / 2 * user.square().sum()
+    loss = own + negatives * drawn + RIDGE / 2 * user.square().sum()
     loss.backward()
     assert user.grad is not None
     assert user.grad.abs().max() < 1e-3
