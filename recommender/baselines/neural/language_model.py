@@ -77,9 +77,10 @@ class LanguageModel:
         """Return one without weights from what `told` returned."""
         from transformers import AutoConfig, AutoModel
 
+        untyped: Any = AutoModel
         architecture = dict(told["architecture"])
         shape = AutoConfig.for_model(architecture.pop("model_type"), **architecture)
-        body = _bare(AutoModel.from_config(shape, dtype=torch.float32))
+        body = _bare(untyped.from_config(shape, dtype=torch.float32))
         return cls(body, int(told["title_tokens"]), bool(told["frozen"]))
 
     def told(self) -> dict[str, Any]:
@@ -189,7 +190,10 @@ def _unfit(body: Any, *, causal: bool) -> str | None:
     """Say why a network doesn't fit, by what it does with three words; None where it does."""
     if getattr(body.config, "is_encoder_decoder", False):
         return "it is an encoder with a decoder"
-    words = body.get_input_embeddings() if isinstance(body, nn.Module) else None
+    try:
+        words = body.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        words = None
     if not isinstance(words, nn.Embedding):
         return "it reads no words"
     random = torch.Generator().manual_seed(0)
