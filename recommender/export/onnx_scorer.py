@@ -7,8 +7,6 @@ question, A event types.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import ArtifactError
+from recommender.export.bounded import Bounded
 from recommender.export.onnx_files import file_of
 from recommender.export.programs import ANSWERS, HISTORY_INPUTS, LEAST_EVENTS
 from recommender.features.sequences import Histories
 from recommender.model.padded import Padded
 from recommender.model.scorer import TransformerScorer
 from recommender.scoring import Floats
+
+Reads = tuple[Floats, ...]
+"""What was read of a history: its last state and, with a head that looks at it, its answers."""
 
 _OVERHEAD = 512
 """Bytes of an entry besides its numbers: arrays, tuple and table, about."""
@@ -47,7 +49,7 @@ class OnnxScorer(TransformerScorer):
         self._retrieve = _session(folder / file_of("retrieve"))
         self._actions = _session(folder / file_of("actions"))
         self._reads = ["state", *([ANSWERS] if scorer.module.action.target is not None else [])]
-        self.kept = KeptReads(megabytes)
+        self.kept = kept_reads(megabytes)
 
     def scores(self, histories: Histories) -> Floats:
         """Return the logit of every item, (B, I)."""
@@ -115,48 +117,9 @@ class OnnxScorer(TransformerScorer):
             )
 
 
-class KeptReads:
-    """What was read of the histories asked about last, within a bound of memory, by name.
-
-    Safe between threads.
-
-    Args:
-        megabytes: the bound.
-    """
-
-    def __init__(self, megabytes: float) -> None:
-        self._bound = int(megabytes * 2**20)
-        self._size = 0
-        self._kept: OrderedDict[bytes, tuple[Floats, ...]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    @property
-    def size(self) -> int:
-        """Bytes that are kept, about."""
-        return self._size
-
-    def find(self, name: bytes) -> tuple[Floats, ...] | None:
-        """Return what is kept of a history; None where nothing is."""
-        with self._lock:
-            found = self._kept.get(name)
-            if found is not None:
-                self._kept.move_to_end(name)
-            return found
-
-    def keep(self, name: bytes, read: tuple[Floats, ...]) -> None:
-        """Keep what was read of a history; what was asked for longest ago goes first."""
-        with self._lock:
-            self._size += _bytes_of(name, read) - _bytes_of(name, self._kept.pop(name, None))
-            self._kept[name] = read
-            while self._size > self._bound and self._kept:
-                self._size -= _bytes_of(*self._kept.popitem(last=False))
-
-
-def _bytes_of(name: bytes, read: tuple[Floats, ...] | None) -> int:
-    return 0 if read is None else len(name) + sum(part.nbytes for part in read) + _OVERHEAD
+def kept_reads(megabytes: float) -> Bounded[Reads]:
+    """Return a memory of what was read of the histories asked about last, by their content."""
+    return Bounded(megabytes, lambda read: sum(part.nbytes for part in read) + _OVERHEAD)
 
 
 def _padded_to(states: int, part: Floats) -> Floats:

@@ -191,13 +191,19 @@ class StateScorer(TransformerScorer):
         bias_BHQS = self._reading.bias(times_BT, first)
         before = (*(kept.past or ()), *([kept.answers] if kept.answers else ()))
         state_BD, past = self._reading.read(x_BQD, bias_BHQS, last_B, before)
-        return self._keep(events, state_BD[0], tuple(past))
+        return self._keep(events, state_BD[0], tuple(past), kept)
 
-    def _keep(self, events: Events, state_D: Tensor, read: tuple[KeysValues, ...]) -> Kept:
+    def _keep(
+        self,
+        events: Events,
+        state_D: Tensor,
+        read: tuple[KeysValues, ...],
+        grown: Kept | None = None,
+    ) -> Kept:
         answers = read[-1] if self._reading.target is not None else None
         blocks = read[: self.module.config.layers] if self.states.keys_values else None
         kept = Kept(events, state_D, blocks, answers)
-        self.states.keep(kept)
+        self.states.keep(kept, grown)
         return kept
 
 

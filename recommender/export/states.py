@@ -10,14 +10,14 @@ Shape letters: T events, D width, H heads, S states, K width of a head.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recommender.export.bounded import Bounded
 from recommender.model.blocks import KeysValues
 
 
@@ -32,21 +32,20 @@ class Events:
     def __len__(self) -> int:
         return len(self.times)
 
-    @property
-    def key(self) -> bytes:
-        """What stays the same when events are added: how the history begins."""
-        start = (self.items[:1], self.actions[:1], self.times[:1])
-        return b"".join(part.tobytes() for part in start)
+    def name(self) -> bytes:
+        """Return what the events are called, by their content."""
+        return hashlib.blake2b(self._rows().tobytes(), digest_size=16).digest()
 
-    def begins(self, longer: Events) -> bool:
-        """Tell whether `longer` is this history and perhaps more."""
-        count = len(self)
-        return (
-            count <= len(longer)
-            and np.array_equal(self.times, longer.times[:count])
-            and np.array_equal(self.items, longer.items[:count])
-            and np.array_equal(self.actions, longer.actions[:count])
-        )
+    def beginnings(self) -> list[bytes]:
+        """Return what the first T - 1 events, …, the first one alone would be called."""
+        digest, names = hashlib.blake2b(digest_size=16), []
+        for row in self._rows()[:-1]:
+            digest.update(row.data)
+            names.append(digest.digest())
+        return names[::-1]
+
+    def _rows(self) -> NDArray[np.int64]:
+        return np.stack([self.items, self.actions, self.times], axis=1)
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,7 @@ class States:
 
     def __init__(self, megabytes: float, *, keys_values: bool) -> None:
         self.keys_values = keys_values
-        self._bound = int(megabytes * 2**20)
-        self._size = 0
-        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: Bounded[Kept] = Bounded(megabytes, lambda kept: kept.size)
         self.hits = 0
         self.grown = 0
         self.misses = 0
@@ -98,30 +94,22 @@ class States:
     @property
     def size(self) -> int:
         """Bytes that are kept, about."""
-        return self._size
+        return self._kept.size
 
     def find(self, events: Events) -> Kept | None:
         """Return what is kept of these events or, with keys and values, of their beginning."""
-        with self._lock:
-            kept = self._kept.get(events.key)
-            whole = kept is not None and len(kept.events) == len(events)
-            if kept is None or not (whole or kept.past) or not kept.events.begins(events):
-                self.misses += 1
-                return None
-            self._kept.move_to_end(events.key)
-            if whole:
-                self.hits += 1
-            else:
+        if (whole := self._kept.find(events.name())) is not None:
+            self.hits += 1
+            return whole
+        for name in events.beginnings() if self.keys_values else ():
+            if (kept := self._kept.find(name)) is not None:
                 self.grown += 1
-            return kept
+                return kept
+        self.misses += 1
+        return None
 
-    def keep(self, kept: Kept) -> None:
-        """Keep a history in place of what was kept of its beginning."""
-        key = kept.events.key
-        with self._lock:
-            old = self._kept.pop(key, None)
-            self._size += kept.size - (old.size if old else 0)
-            self._kept[key] = kept
-            while self._size > self._bound and self._kept:
-                _, dropped = self._kept.popitem(last=False)
-                self._size -= dropped.size
+    def keep(self, kept: Kept, grown: Kept | None = None) -> None:
+        """Keep a history, in place of that which it has grown from, if any."""
+        if grown is not None:
+            self._kept.forget(grown.events.name())
+        self._kept.keep(kept.events.name(), kept)

@@ -12,7 +12,7 @@ from recommender.baselines.popularity import Popularity
 from recommender.config.compute import ComputeConfig
 from recommender.errors import ArtifactError
 from recommender.export.engines import engine_for
-from recommender.export.onnx_scorer import KeptReads
+from recommender.export.onnx_scorer import kept_reads
 from recommender.export.state_scorer import StateScorer
 from recommender.model.scorer import TransformerScorer
 
@@ -43,7 +43,7 @@ def test_other_models_have_only_themselves(tmp_path: Path) -> None:
 def test_what_onnx_keeps_of_histories_is_bounded_by_bytes_and_the_oldest_goes_first() -> None:
     # One history's answers of a target head: 201 states of 2 x 96 numbers, 154 kB.
     read = (np.zeros(96, np.float32), np.zeros((201, 192), np.float32))
-    kept = KeptReads(1.0)
+    kept = kept_reads(1.0)
     for name in range(1000):
         kept.keep(b"%d" % name, read)
         assert kept.size <= 2**20
@@ -54,6 +54,6 @@ def test_what_onnx_keeps_of_histories_is_bounded_by_bytes_and_the_oldest_goes_fi
     size = kept.size
     kept.keep(b"999", read)
     assert kept.size == size
-    nothing = KeptReads(0)
+    nothing = kept_reads(0)
     nothing.keep(b"0", read)
     assert (len(nothing), nothing.size, nothing.find(b"0")) == (0, 0, None)

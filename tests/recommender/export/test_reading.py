@@ -99,6 +99,22 @@ def test_a_history_that_grows_is_read_on_from_where_it_was(
     assert ours.states.grown + ours.states.hits == len(visits) - 1
 
 
+def test_people_who_began_alike_are_kept_apart_and_a_grown_history_takes_one_place(
+    whole: TransformerScorer,
+) -> None:
+    # As in a log of order alone: the same film first, at moment 0.
+    one, other = (histories([6], seed) for seed in (1, 2))
+    for part in ("items", "actions", "times"):
+        getattr(other, part)[:1] = getattr(one, part)[:1]
+    ours = StateScorer(whole.module, CATALOGUE, keys_values=True)
+    for asked in (_first(one, 5), _first(other, 5)):
+        ours.scores(asked)
+    for asked in (one, other, one):
+        np.testing.assert_allclose(ours.scores(asked), whole.scores(asked), atol=ATOL)
+    assert (ours.states.misses, ours.states.grown, ours.states.hits) == (2, 2, 1)
+    assert len(ours.states) == 2
+
+
 def test_a_history_that_was_corrected_is_read_anew(whole: TransformerScorer) -> None:
     ours = StateScorer(whole.module, CATALOGUE, keys_values=True)
     before = histories([6])
