@@ -112,17 +112,6 @@ class ItemAttributes:
         )
 
 
-def attribute_columns(items: pa.Table, known_I: NDArray[np.bool_], width: int) -> Floats:
-    """Return the columns of categories, brand and price, (I, V).
-
-    Args:
-        items: the canonical item table, in catalogue order.
-        known_I: items seen in training.
-        width: most columns for categories, and for brands; the most frequent.
-    """
-    return ItemAttributes.learned(items, known_I, width).columns(items)
-
-
 def _categories(items: pa.Table) -> list[tuple[str, ...]]:
     return [tuple(row or ()) for row in items["categories"].to_pylist()]
 

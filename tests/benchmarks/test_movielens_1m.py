@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from leave_one_out_training import train_leave_one_out
 from movielens_1m import CONFIG, in_order
 
 from recommender.evaluation.metrics import metric_names
 from recommender.evaluation.score import score
-from recommender.training.leave_one_out import train_leave_one_out
 
 
 @pytest.mark.benchmark

@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from leave_one_out_training import train_leave_one_out
 from movielens_1m import in_order
 from worlds import changed
 
@@ -60,7 +61,6 @@ from recommender.evaluation.protocols import LeaveOneOut
 from recommender.evaluation.score import score
 from recommender.features.dataset import Dataset
 from recommender.split import Fold
-from recommender.training.leave_one_out import train_leave_one_out
 
 K = 10
 HISTORY = 200

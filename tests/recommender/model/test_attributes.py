@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from recommender.model.attributes import PRICE_BUCKETS, attribute_columns
+from recommender.model.attributes import PRICE_BUCKETS, ItemAttributes
 from recommender.tables import ITEMS
 
 
@@ -13,13 +13,17 @@ def catalogue(categories, brands, prices):
     return pa.table({name: columns[name] for name in ITEMS.names}, ITEMS)
 
 
+def columns_of(items, known, width):
+    return ItemAttributes.learned(items, known, width).columns(items)
+
+
 def test_categories_brand_and_price_become_columns_of_even_weight():
     items = catalogue(
         [["film", "war"], ["film"], ["war"], None, ["rare"]],
         ["a", "a", None, "b", "b"],
         [1.0, 2.0, None, 3.0, 4.0],
     )
-    columns = attribute_columns(items, np.ones(5, bool), 10)
+    columns = columns_of(items, np.ones(5, bool), 10)
     shared, brand, price = columns[:, :2], columns[:, 2:4], columns[:, 4:]
     np.testing.assert_allclose(np.square(shared).sum(axis=1), [1, 1, 1, 0, 0], rtol=1e-6)
     assert np.flatnonzero(shared[0]).tolist() == [0, 1]
@@ -37,16 +41,16 @@ def test_what_only_unknown_items_have_makes_no_column_and_they_share_those_of_ot
         ["a"] * 20 + ["new"] * 2,
         [float(row) for row in range(20)] + [10.0, 1e9],
     )
-    columns = attribute_columns(items, known, 4)
+    columns = columns_of(items, known, 4)
     assert columns.shape[1] == 1 + 1 + PRICE_BUCKETS
     np.testing.assert_array_equal(columns[20], columns[10] * [1, 0, *[1] * PRICE_BUCKETS])
     assert columns[21, :2].tolist() == [0, 0]
     assert columns[21, -1] == 1
-    changed = attribute_columns(items.slice(0, 20), known[:20], 4)
+    changed = columns_of(items.slice(0, 20), known[:20], 4)
     np.testing.assert_array_equal(columns[:20], changed)
 
 
 def test_only_the_most_frequent_are_kept_and_a_catalogue_without_any_has_no_columns():
     items = catalogue([["a"], ["a"], ["a"], ["b"], ["b"]], [None] * 5, [None] * 5)
-    assert attribute_columns(items, np.ones(5, bool), 1).shape == (5, 1)
-    assert attribute_columns(items.slice(0, 1), np.ones(1, bool), 1).shape == (1, 0)
+    assert columns_of(items, np.ones(5, bool), 1).shape == (5, 1)
+    assert columns_of(items.slice(0, 1), np.ones(1, bool), 1).shape == (1, 0)
