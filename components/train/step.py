@@ -15,6 +15,7 @@ from recommender.training import curves
 from recommender.training.run import forget, train
 from recommender.training.tracking import track
 from recommender.training.trained import Trained
+from recommender.training.transfer import identity
 
 
 def run(config: str, run_id: str, dataset: str, model: str) -> None:
@@ -50,7 +51,8 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
             if last and step.config.serving.compute.export:
                 export(one.model, saved)
             trained.append(one)
-        curves.write_record(folder / "training.json", trained)
+        begun = {"transfer": {"from": version}} if (version := identity(step.config)) else {}
+        curves.write_record(folder / "training.json", trained, **begun)
         curves.draw(step.folder / "curves.png", trained)
         curves.write_events(step.folder / "tensorboard", trained)
         track(step.config, run_id, trained)

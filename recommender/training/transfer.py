@@ -11,6 +11,7 @@ W width of the encoder.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.config.actions import ActionsConfig
-from recommender.errors import ConfigError, TrainingError
+from recommender.errors import ConfigError, StorageError, TrainingError
 from recommender.features.dataset import Dataset
 from recommender.model.extended import OtherTextError, Whitening
 from recommender.model.scorer import TransformerScorer
@@ -29,6 +30,7 @@ from recommender.model.transformer import UnifiedTransformer
 from recommender.registry.content import digests, version_of
 
 Floats = NDArray[np.float32]
+logger = logging.getLogger(__name__)
 
 _OF_ITEMS = frozenset(
     {
@@ -76,11 +78,13 @@ class Source:
         Raises:
             ArtifactError: the model can't be read.
             StorageError: its data set can't be read.
-            TrainingError: it is no Transformer, or the two don't belong together.
+            TrainingError: it is no Transformer, the two don't belong together, or it saw somebody
+                who was forgotten.
             ConfigError: it reads more of items than their words, or another encoder's.
         """
         model = Model.load(Path(config.transfer.model))
         data = Dataset.read(Path(config.transfer.dataset))
+        _saw_nobody_forgotten(config, data)
         return cls.of(model, data, encoder)
 
     @classmethod
@@ -165,6 +169,37 @@ def identity(config: Config) -> str:
         ArtifactError: there is no model where the configuration says.
     """
     return version_of(digests(Path(config.transfer.model))) if config.transfer.model else ""
+
+
+def _saw_nobody_forgotten(config: Config, dataset: Dataset) -> None:
+    """Refuse a model that saw somebody who was forgotten, as far as can be known from here.
+
+    Known are the people whom this workspace keeps out, by their pseudonyms in the data set beside
+    the model, and the marks of the registry, if the model is a version of it.
+    """
+    from recommender.forgetting.suppression import Suppressions
+    from recommender.registry import Registry
+
+    remedy = "start from a model that was trained without them, or from none"
+    kept_out = Suppressions(config.paths)
+    gone = sum(map(kept_out.holds, dataset.log.users)) if len(kept_out) else 0
+    if gone:
+        raise TrainingError(
+            f"the data set of the model to start from holds {gone} people who were forgotten since",
+            remedy,
+        )
+    registry, version = Registry.configured(config), identity(config)
+    try:
+        marks = registry.retrain_marks(version) if registry.has(version) else ()
+    except StorageError as error:
+        # A step that trains may have no right to the registry.
+        logger.warning("whether %s saw somebody forgotten can't be asked: %s", version, error)
+        return
+    if marks:
+        raise TrainingError(
+            f"the model to start from ({version}) saw {len(marks)} people who were forgotten since",
+            remedy,
+        )
 
 
 def _copy_rows(

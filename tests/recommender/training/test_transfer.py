@@ -12,8 +12,11 @@ from recommender.artifact import Model
 from recommender.baselines.popularity import Popularity
 from recommender.config import Config, parse
 from recommender.errors import ArtifactError, ConfigError, TrainingError
+from recommender.forgetting.suppression import Suppressions
 from recommender.model.people import PeopleCodes
 from recommender.model.scorer import TransformerScorer
+from recommender.privacy import pseudonyms
+from recommender.registry import Decision, Lineage, Registry, RetrainMark, Status
 from recommender.training.fresh_module import fresh_module
 from recommender.training.identity import fingerprint
 from recommender.training.log_read import examples_before, log_read
@@ -152,6 +155,30 @@ def test_it_trains_on_from_there(origin, elsewhere, settings):
     assert np.isfinite([epoch.item_loss for epoch in trained.curve]).all()
     fold = elsewhere.folds[0]
     assert fingerprint(elsewhere, fold, config) != fingerprint(elsewhere, fold, settings(epochs=1))
+
+
+def test_a_model_that_saw_somebody_who_was_forgotten_is_not_started_from(
+    origin, elsewhere, settings, tmp_path
+):
+    root, data = origin
+    config = transferring(settings, root)
+    Suppressions(config.paths).add("ann")
+    begun(elsewhere, config)  # she is in neither
+
+    ann = pseudonyms(config.paths.keys).of("ann")
+    users = (ann, *data.log.users[1:])
+    replace(data, log=replace(data.log, users=users)).write(tmp_path / "hers")
+    named = {"model": str(root / "model"), "dataset": str(tmp_path / "hers")}
+    with pytest.raises(TrainingError, match="holds 1 people who were forgotten since"):
+        begun(elsewhere, transferring(settings, root, transfer=named))
+
+    registry = Registry.configured(config)
+    lineage = Lineage("run-1", "d-1", config.fingerprint(), {}, "", data.folds)
+    version = registry.register(root / "model", lineage, Decision("run-1", Status.PASSED))
+    begun(elsewhere, config)
+    registry.mark_for_retraining(version, RetrainMark("t-1", "d-1", True))
+    with pytest.raises(TrainingError, match=f"{version}.* saw 1 people who were forgotten since"):
+        begun(elsewhere, config)
 
 
 def test_what_does_not_belong_together_is_said(origin, elsewhere, settings, tmp_path):
