@@ -85,6 +85,21 @@ def test_an_item_without_any_text_has_a_zero_vector(encode):
     assert made.vectors[1].any()
 
 
+def test_of_a_text_of_100_000_characters_the_beginning_is_read(encode):
+    long = "a history of dragons " * 5_000
+    made, _ = encode(
+        [
+            {"item_id": "a", "title": long},
+            {"item_id": "b", "title": f"{long} and of cheese"},
+            {"item_id": "c", "title": f"Cheese: {long}"},
+        ]
+    )
+    here, there, other = made.vectors
+    np.testing.assert_allclose(np.linalg.norm([here, there, other], axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(here, there, atol=1e-6)
+    assert np.abs(here - other).max() > 1e-3
+
+
 def test_a_catalogue_without_any_text_still_has_the_encoder_s_width(encode):
     made, really = encode([{"item_id": "mute"}])
     assert (made.vectors.shape, really, made.unknown_rate) == ((1, 384), 0, 0)

@@ -53,6 +53,12 @@ def test_the_lines_of_one_basket_share_a_context_and_are_not_in_it():
     ]
 
 
+def test_where_all_happened_at_one_moment_nothing_lies_before_anything():
+    rows = [(user, item, "buy", 5) for user in "uv" for item in "abc"]
+    examples = Examples.build(log_of(rows, GROCERIES, "abc"), 6, 3, GROCERIES, 10, 0.0)
+    assert told(examples) == [([], 5, [0, 1, 2], [0, 1, 2])] * 2
+
+
 def test_events_that_make_no_history_train_the_action_head_only():
     log = log_of(
         [("u", "a", "click", 1), ("u", "b", "impression", 2), ("u", "c", "impression", 9)],
