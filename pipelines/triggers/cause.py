@@ -92,7 +92,8 @@ def _causes(event: Any) -> list[Cause]:
     location, version = _optional(told, "location"), _optional(told, "data_version")
     # A reason is for people: a long one is cut, which is no reason to lose the run.
     why = _optional(told, "why", sys.maxsize)[:_LONGEST] or f"{kind} from {source}"
-    return [Cause(f"{source}#{name}", Kind(kind), why, location, version)]
+    whose = source.replace("%", "%25").replace("#", "%23")  # a source may have a # of its own
+    return [Cause(f"{whose}#{name}", Kind(kind), why, location, version)]
 
 
 def _s3(notification: Mapping[str, Any]) -> list[Cause]:

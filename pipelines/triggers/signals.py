@@ -51,7 +51,7 @@ def look(causes: Sequence[Cause], config: Config) -> None:
     """
     versions, ours = config.paths.data / "versions", locations_of(config)
     for name in {cause.data_version for cause in causes} - {""}:
-        if "/" in name or not (versions / name).is_dir():
+        if "/" in name or name.startswith(".") or not (versions / name).is_dir():
             raise NoSuchDataError(
                 f"there is no data version {name!r}",
                 f"ingest makes them; `ls {versions}` shows which there are",

@@ -120,11 +120,13 @@ def test_popularity_that_moves_is_noticed_once_and_more_of_the_same_is_not(tmp_p
     [
         (Cause("1", Kind.LANDED, "w", data_version="d-000000000000"), "no data version"),
         (Cause("1", Kind.ASKED, "w", data_version="../../keys"), "no data version"),
+        (Cause("1", Kind.ASKED, "w", data_version=".."), "no data version"),
         (Cause("1", Kind.LANDED, "w", location="s3://else/where.csv"), "not part of the source"),
     ],
 )
 def test_an_event_about_data_that_are_not_there_is_refused(tmp_path, cause, words):
     config = shop(tmp_path, clicks(["a"]))
+    ingest(config)
     with pytest.raises(NoSuchDataError, match=words):
         look([cause], config)
 

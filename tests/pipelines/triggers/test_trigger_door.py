@@ -163,6 +163,13 @@ def test_one_notification_is_one_look_and_none_is_one_too_many(book):
     assert door.post("/events", json=gone, headers=BEARER).json() == {"received": 0, "new": 0}
 
 
+def test_events_of_different_sources_are_different_whatever_they_are_called(book):
+    door = client(book)
+    for source, name in (("a#", "b"), ("a", "#b"), ("a%23", "b"), ("a%2523", "b")):
+        sent = {**event(name), "source": source}
+        assert door.post("/events", json=sent, headers=BEARER).json()["new"] == 1
+
+
 def test_a_reason_that_is_long_is_cut_and_the_run_is_not_lost(book):
     told = client(book).post("/events", json=event(why="x" * 900), headers=BEARER)
     assert told.status_code == 202
