@@ -83,6 +83,17 @@ def test_a_missing_file_and_a_folder_are_said(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["numbers", "vectors"])
+def test_what_the_model_is_to_read_of_items_must_be_mapped(kind):
+    path = Path(__file__).parents[2] / "configs" / "movielens-100k.yaml"
+    wanted = {f"model.{kind}": ["year"]}
+    told = rf"model\.{kind} names \['year'\], not in source\.items\.columns\.{kind}"
+    with pytest.raises(ConfigError, match=told):
+        load(path, wanted)
+    mapped = load(path, wanted | {f"source.items.columns.{kind}": {"year": "a_column"}})
+    assert getattr(mapped.model, kind) == ("year",)
+
+
 def test_a_file_that_is_not_utf_8_is_said(tmp_path):
     path = tmp_path / "shop.yaml"
     path.write_bytes(b"name: caf\xe9")
