@@ -29,7 +29,7 @@ from recommender.tables import EVENTS, Tables
 
 @dataclass(frozen=True)
 class AcceptedData:
-    """The canonical tables of the last accepted data version, cleaned.
+    """The canonical tables of an accepted data version, cleaned.
 
     Attributes:
         data_version: its name.
@@ -40,14 +40,18 @@ class AcceptedData:
     tables: Tables
 
 
-def accepted_data(config: Config) -> AcceptedData:
-    """Read the last accepted data version and clean it as its run did.
+def accepted_data(config: Config, version: str = "") -> AcceptedData:
+    """Read an accepted data version and clean it as its run did.
+
+    Args:
+        config: of the data set.
+        version: its name; only the last two are known as accepted. Empty: the last one.
 
     Raises:
-        FeatureError: no data was accepted yet.
+        FeatureError: no data was accepted yet, or not this version.
         StorageError: its files are gone or can't be read.
     """
-    from recommender.quality.accepted import last_accepted
+    from recommender.quality.accepted import baseline, last_accepted
     from recommender.quality.clean import clean
     from recommender.sources.versions import folder_of
 
@@ -57,6 +61,15 @@ def accepted_data(config: Config) -> AcceptedData:
             f"no data of {config.name} was accepted yet, so nothing is known of any moment",
             "`ostinato run` reads and judges it",
         )
+    if version and version != accepted.data_version:
+        before = baseline(config.paths.data, accepted.data_version)
+        known = [accepted.data_version, *([before.data_version] if before else [])]
+        if before is None or before.data_version != version:
+            raise FeatureError(
+                f"{version} is none of the last accepted data versions of {config.name}",
+                f"name one of them: {', '.join(known)}",
+            )
+        accepted = before
     raw = Tables.read(folder_of(config.paths.data, accepted.data_version))
     # Cleaned at the moment it was accepted: what lay in the future then stays out.
     cleaned = clean(raw, config, datetime.fromisoformat(accepted.accepted_at))

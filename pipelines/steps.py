@@ -93,7 +93,12 @@ _SECRETS = {
 
 
 def equip(
-    task: dsl.PipelineTask, step: str, name: str = "", *, workspace: str = CLAIM
+    task: dsl.PipelineTask,
+    step: str,
+    name: str = "",
+    *,
+    workspace: str = CLAIM,
+    asks: str = "",
 ) -> dsl.PipelineTask:
     """Give a task of the pipeline what `NEEDS` says its step asks for, and what every step has.
 
@@ -102,8 +107,9 @@ def equip(
         step: whose needs, image and rights the task has.
         name: what people read, where it isn't that step itself.
         workspace: claim of the workspace's volume; a parameter of the pipeline.
+        asks: step whose CPU, memory and time the task asks for, where they aren't its own.
     """
-    needs = NEEDS[step]
+    needs = NEEDS[asks or step]
     kubernetes.mount_pvc(task, pvc_name=workspace, mount_path=WORKSPACE)
     kubernetes.empty_dir_mount(task, "tmp", "/tmp")  # noqa: S108 a pod's own
     # Missing ones are left out: without them the stores are files of the workspace.

@@ -37,8 +37,10 @@ def tuning(config: str, run_id: str, workspace: str = CLAIM) -> None:
         )
     told = equip(
         conclude(config=config, run_id=run_id, dataset=data.dataset),
-        "evaluate",
+        # It reads the study, with the worker's secret and way to it, and trains nothing.
+        "train",
         "tuned",
         workspace=workspace,
+        asks="evaluate",
     )
     told.after(tried)

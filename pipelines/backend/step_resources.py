@@ -40,7 +40,9 @@ def _with_resources(text: str, asked: TrainPodConfig, gpus: int) -> str:
     spec, platform = yaml.safe_load_all(text)
     pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for name, pod in pods.items():
-        if pod["podMetadata"]["labels"].get(STEP_LABEL) != "train":
+        # What only reads a study has the rights of `train`, and asks for no GPU.
+        trains = any(each.get("key") == _GPU for each in pod.get("tolerations", []))
+        if pod["podMetadata"]["labels"].get(STEP_LABEL) != "train" or not trains:
             continue
         pod["activeDeadlineSeconds"] = str(round(3600 * asked.hours))
         # KFP 2.17 reads these; the older fields for the same are left out, lest they differ.

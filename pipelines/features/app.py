@@ -145,3 +145,46 @@ def freshness(
     fresh = show(config_of(config, workspace), console(), as_json=as_json, metrics=metrics)
     if check and not fresh:
         raise typer.Exit(1)
+
+
+@app.command()
+def publish(
+    config: ConfigPath = DEFAULT,
+    workspace: WorkspacePath = None,
+    data: Annotated[
+        str,
+        typer.Option(help="Accepted data version: the last one (the default) or the one before."),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Publish the live features again: after the online store was lost, or from the data before.
+
+    They are made of accepted data and of all streamed events that have landed; nothing is trained,
+    and what is served stays. Features that break a critical expectation are not published.
+
+    Examples:
+      ostinato features publish
+      ostinato features publish --data d-0123456789ab
+    """
+    from feature_repo.publish_live import publish_live
+
+    told = publish_live(config_of(config, workspace), data)
+    if as_json:
+        console().print_json(
+            data={
+                "project": told.project,
+                "as_of_ms": told.as_of_ms,
+                "users": told.users,
+                "items": told.items,
+                "events": told.events,
+                "landed": told.landed,
+                "removed": told.removed,
+            }
+        )
+        return
+    console().print(
+        f"published {told.users:,} users and {told.items:,} items to {told.project}: "
+        f"{told.events:,} events, {told.landed:,} of them streamed and landed since",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -83,7 +83,9 @@ class Book:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         with self._open() as book:
-            book.execute("PRAGMA journal_mode = WAL")
+            # The workspace is a network file system on a cluster, and a write-ahead log has shared
+            # memory beside it, which two hosts don't share. Waits for whoever reads an older book.
+            book.execute("PRAGMA journal_mode = DELETE")
             book.executescript(_TABLES)
         with self._changing() as book:
             known = {row[1] for row in book.execute("PRAGMA table_info(runs)")}

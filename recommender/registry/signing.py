@@ -98,6 +98,21 @@ def verify(folder: Path, keys: Path, version: str | None = None) -> str:
     return actual
 
 
+def make_keys(keys: Path) -> Path:
+    """Make the pair of keys unless it is there; return the file of the public one.
+
+    The first `sign` does the same. Servers on a cluster mount the public key before that.
+
+    Args:
+        keys: the workspace's folder of keys.
+
+    Raises:
+        RegistryError: as for `sign`.
+    """
+    _pin(_private_key(keys), keys)
+    return public_key(keys)
+
+
 def public_key(keys: Path) -> Path:
     """Return the file of the public key that is trusted here.
 

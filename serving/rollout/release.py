@@ -10,7 +10,6 @@ from enum import StrEnum
 from feature_repo.locations import Lane, project_name
 from recommender.config import Config
 from recommender.errors import FeatureError
-from recommender.features.expectations.sound import require_sound
 from recommender.privacy import pseudonyms
 from recommender.registry import Registry
 from recommender.tables import Tables
@@ -168,17 +167,9 @@ def _is_stale(config: Config) -> bool:
 def _publish(
     config: Config, tables: Tables, as_of_ms: int | None, lane: Lane, data_version: str
 ) -> None:
-    from feature_repo.store import publish
+    from feature_repo.sound_publication import publish_sound
 
-    told = publish(
-        config,
-        tables,
-        as_of_ms,
-        lane,
-        data_version=data_version,
-        inspect=lambda built: require_sound(built, config, data_version),
-    )
-    logger.info("published %s users' features to %s", told.users, told.project)
+    publish_sound(config, tables, as_of_ms, lane, data_version)
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:

@@ -261,3 +261,28 @@ def test_help_teaches_with_examples(command):
 def test_moments_are_understood_to_the_millisecond(text, expected):
     now = datetime(2026, 5, 6, 7, 8, 9, 123_000, tzinfo=UTC)
     assert told_moment(read_moment(text, now)) == expected
+
+
+def test_live_features_are_published_again_after_the_online_store_was_lost(tmp_path, ask):
+    config = configuration(tmp_path / "lost")
+    made = tables(EVENTS, ITEMS, {f"{n}": {"age": f"{n}"} for n in range(40, 46)})
+    name = accept_tables(config, made)
+    path = tmp_path / "lost.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    publish(config, made, None, "live", data_version=name)
+    before = json.loads(ask("user", "42", "--json", config=path))
+    for file in config.paths.features.glob("online*"):
+        file.unlink()
+    with pytest.raises(FeatureError):
+        ask("user", "42", config=path)
+    told = json.loads(ask("publish", "--json", config=path))
+    assert (told["users"], told["items"], told["landed"]) == (5, 4, 0)
+    after = json.loads(ask("user", "42", "--json", config=path))
+    assert after["item_ids"] == before["item_ids"]
+    # Back to the data before, if those that came last were bad; no other version can be named.
+    newer = tables(EVENTS[:60], ITEMS, {f"{n}": {"age": f"{n}"} for n in range(40, 46)})
+    accept_tables(config, newer, "d-000000000002")
+    assert "60 events" in ask("publish", config=path)
+    assert "120 events" in ask("publish", "--data", "d-000000000001", config=path)
+    with pytest.raises(FeatureError, match="d-9 is none of the last"):
+        ask("publish", "--data", "d-9", config=path)

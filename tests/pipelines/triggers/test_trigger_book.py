@@ -116,3 +116,14 @@ def test_a_book_from_before_there_were_refreshes_is_gone_on_with(tmp_path):
     (run,) = book.going()
     assert (run.pipeline, run.instead_of) == ("training", "")
     assert book.waiting() == (landed("1"),)
+
+
+def test_a_book_is_one_file_that_a_network_file_system_can_hold(book):
+    """SQLite's write-ahead log has shared memory beside it, which two hosts don't share."""
+    book.add([landed()], 0)
+    other = Book(book._path)
+    assert len(other.waiting()) == 1
+    with sqlite3.connect(book._path) as opened:
+        assert opened.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    opened.close()
+    assert [each.name for each in book._path.parent.iterdir()] == [book._path.name]
