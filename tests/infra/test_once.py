@@ -104,4 +104,6 @@ def test_keys_are_made_once_and_the_public_one_is_printed(tmp_path):
     assert told[0] == told[1]
     (public,) = tmp_path.rglob("*.pub")
     assert public.read_text() == told[0]
-    assert {each.stat().st_mode & 0o077 for each in public.parent.glob("*") if each != public} == {0}
+    private = [each for each in public.parent.iterdir() if each != public]
+    assert private
+    assert not any(each.stat().st_mode & 0o077 for each in private)

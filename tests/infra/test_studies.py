@@ -37,7 +37,8 @@ def test_workers_and_who_concludes_have_the_secret_and_nobody_else(compiled):
 
 
 def test_who_concludes_asks_for_no_gpu_whatever_is_configured(compiled):
-    resources = compiled[0]["deploymentSpec"]["executors"]["exec-conclude"]["container"]["resources"]
+    asked = compiled[0]["deploymentSpec"]["executors"]
+    resources = asked["exec-conclude"]["container"]["resources"]
     assert "accelerator" not in resources
     assert resources["resourceCpuRequest"] == str(NEEDS["evaluate"].cpu)
     config = load(ROOT / "configs" / "synthetic.yaml", {"backend.train.gpus": 2})
