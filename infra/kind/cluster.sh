@@ -188,10 +188,8 @@ surroundings() {
   kube wait --namespace "$RUNS" --for=condition=Ready pod/workspace-keys --timeout=300s
   # Model servers mount the public key before the first model is signed.
   kube exec --namespace "$RUNS" workspace-keys -- python3 -c \
-    'from pathlib import Path; from recommender.registry.signing import public_key, sign
-Path("/tmp/first").mkdir(exist_ok=True); Path("/tmp/first/file").write_text("x")
-keys = Path("/var/lib/ostinato/keys"); sign(Path("/tmp/first"), keys)
-print(public_key(keys).read_text(), end="")' |
+    'from pathlib import Path; from recommender.registry.signing import make_keys
+print(make_keys(Path("/var/lib/ostinato/keys")).read_text(), end="")' |
     kube create configmap ostinato-public-key --namespace "$RUNS" --dry-run=client -o yaml \
       --from-file=model-signing.pub=/dev/stdin | apply -f -
   kube delete pod workspace-keys --namespace "$RUNS" >/dev/null

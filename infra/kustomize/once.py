@@ -28,6 +28,7 @@ _MEMORY = {"keys": "1Gi", "publish": "16Gi"}
 _SECRETS = {
     "OSTINATO_REDIS": ("ostinato-stores", "redis"),
     "OSTINATO_REGISTRY": ("ostinato-stores", "registry"),
+    "RAY_AUTH_TOKEN": ("ostinato-ray", "token"),
     "AWS_ACCESS_KEY_ID": ("stores", "minio-user"),
     "AWS_SECRET_ACCESS_KEY": ("stores", "minio-password"),
 }

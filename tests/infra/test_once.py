@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from image_contents import distributions_of, images, imported, packages
-from rendered import KUSTOMIZE, OVERLAYS, of_kind, selects
+from rendered import KUSTOMIZE, OVERLAYS, ROOT, of_kind, selects
 
 from components.images import VERSION
 from pipelines.cluster_parameters import STEP_LABEL, WORKSPACE, claim_of
@@ -59,15 +59,15 @@ def test_a_job_has_image_configuration_and_claim_of_the_environments_runs(enviro
 @pytest.mark.parametrize("what", WHAT)
 def test_the_image_of_a_job_can_run_what_it_is_asked(what):
     container = container_of(made("prod", what))
-    name = container["image"].split("@")[0].removeprefix("ostinato-")
-    have = set(packages(images()[name].extras))
-    missing = {
-        each: by
-        for each, by in imported([container["command"][-1]]).items()
-        if not distributions_of(each) & have
-    }
-    # An engine of one's own image (test_images), and raw data, which only ingest downloads.
-    assert missing.keys() <= {"ray", "pooch"}, missing
+    image = images()[container["image"].split("@")[0].removeprefix("ostinato-")]
+    have = set(packages(image.extras))
+
+    def missing(*modules):
+        return {each for each in imported(modules) if not distributions_of(each) & have}
+
+    # What its step can do without (test_images says why), and downloads, which are ingest's.
+    left = missing(container["command"][-1]) - missing(*image.modules)
+    assert left <= {"pooch"}
 
 
 @pytest.mark.may_skip
@@ -81,6 +81,22 @@ def test_a_publication_reaches_the_stores():
         for port in rule.get("ports", [])
     }
     assert ports >= {443, 5432, 6379}
+
+
+def test_a_publication_has_the_secrets_of_the_step_whose_image_it_has():
+    text = (ROOT / "pipelines" / "compiled" / "training.yaml").read_text()
+    _, platform = yaml.load_all(text, yaml.CSafeLoader)
+    step = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-materialize"]
+    wanted = {
+        variable["envVar"]: (secret["secretName"], variable["secretKey"])
+        for secret in step["secretAsEnv"]
+        for variable in secret["keyToEnv"]
+    }
+    given = {
+        each["name"]: tuple(each["valueFrom"]["secretKeyRef"][part] for part in ("name", "key"))
+        for each in container_of(made("prod", "publish"))["env"]
+    }
+    assert given == wanted
 
 
 def test_the_data_version_before_can_be_named():
