@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -260,7 +260,7 @@ class BehaviourText(NextItem):
 
     def settings(self) -> dict[str, Any]:
         """Return the shape, and that of the language model it started from."""
-        begun = self.module.start
+        begun = cast(BehaviourTextModule, self.module).start
         told = super().settings()
         return told if begun is None else told | {"language_model": begun.told()}
 
