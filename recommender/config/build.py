@@ -17,8 +17,8 @@ class BuildConfig(Section):
     RAY_ADDRESS or `address` names, or on a Ray of this machine's own."""
 
     address: str = Field("", pattern=r"^(ray://\S+:\d+)?$")
-    """Of a Ray cluster, `ray://HOST:PORT`, the port being that of Ray's clients (10001). RAY_ADDRESS
-    goes before it. A cluster that asks who calls gets the token in RAY_AUTH_TOKEN."""
+    """Of a Ray cluster, `ray://HOST:PORT`, the port being that of Ray's clients (10001).
+    RAY_ADDRESS goes before it. A cluster that asks who calls gets the token in RAY_AUTH_TOKEN."""
 
     events_per_bucket: int = Field(2_000_000, ge=1)
     """Events that one process holds at a time, on average. Larger logs are divided by user into
