@@ -43,6 +43,7 @@ def broken(shop):
     return version, *step(shop, version, "run-0")
 
 
+@pytest.mark.slow
 def test_a_broken_candidate_is_a_verdict_and_no_crash(shop, broken):
     version, told, summary, _ = broken
     assert told == "rolled_back"
@@ -52,6 +53,7 @@ def test_a_broken_candidate_is_a_verdict_and_no_crash(shop, broken):
     assert summary["champion"] == shop.registry.champion() != version
 
 
+@pytest.mark.slow
 def test_people_get_popularity_meanwhile(shop, broken):
     _, _, summary, _ = broken
     assert len(summary["examples"]) == 3
@@ -61,6 +63,7 @@ def test_people_get_popularity_meanwhile(shop, broken):
     assert {example["model_version"] for example in summary["examples"]} == {summary["champion"]}
 
 
+@pytest.mark.slow
 def test_a_good_candidate_is_promoted_and_everything_is_on_record(shop, broken):
     version = shop.register(shop.counts(future=True), "run-1")
     told, summary, folder = step(shop, version, "run-1")
@@ -99,6 +102,7 @@ def test_a_good_candidate_is_promoted_and_everything_is_on_record(shop, broken):
     assert (folder / "inference-service.yaml").exists()
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_ends_the_step_with_a_message_and_changes_nothing(shop, broken):
     before = shop.registry.champion()
     with pytest.raises(SystemExit, match=r"deploy: .* holds no version m-ffffffffffff"):

@@ -124,6 +124,7 @@ def test_a_wrong_source_ends_with_one_message_and_no_trace(tmp_path: Path) -> No
     assert _record(config, "r1")["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_earlier_versions_and_nothing_half_written(tmp_path: Path) -> None:
     """The kernel's limit on file size stands in for the end of the disk."""
     config = _config(tmp_path)

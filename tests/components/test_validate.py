@@ -253,6 +253,7 @@ def in_its_own_process(place: Place, run_id: str, file_limit: int = 0) -> subpro
     )
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_leaves_the_accepted_version_as_it_was(place: Place) -> None:
     place.validate("good")
     before = place.accepted.read_bytes()

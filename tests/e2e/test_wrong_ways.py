@@ -139,9 +139,9 @@ def test_a_log_in_a_bucket_that_cannot_be_read_is_named(shop, first_run, tmp_pat
     "step",
     [
         pytest.param("ingest", marks=pytest.mark.slow),
-        pytest.param("validate", marks=pytest.mark.slow),
+        "validate",
         pytest.param("materialize", marks=pytest.mark.slow),
-        "train",
+        pytest.param("train", marks=pytest.mark.slow),
         pytest.param("evaluate", marks=pytest.mark.slow),
         pytest.param("deploy", marks=pytest.mark.slow),
     ],

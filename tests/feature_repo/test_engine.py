@@ -235,6 +235,7 @@ materialize(configuration(pathlib.Path(sys.argv[3])), end_ms=100_000)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_materialization_leaves_whole_rows_and_a_second_one_finishes(published, profile):
     many = [(f"u{n:05}", "ab"[n % 2], "click", n) for n in range(5_000)]
     publish(published, tables(many, ["a", "b"]), 20_000, "live")

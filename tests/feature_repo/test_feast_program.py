@@ -88,6 +88,7 @@ def test_materialize_incremental_brings_what_was_published_offline(materialized,
     assert row["item_ids"] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_serve_answers_what_a_model_names(materialized):
     service = Model.__dataclass_fields__["feature_service"].default
     with started(materialized, "serve") as client:

@@ -303,6 +303,7 @@ publish(configuration(pathlib.Path(sys.argv[2])), tables(many, list("abc")), 9_0
 """
 
 
+@pytest.mark.slow
 def test_a_publication_that_is_killed_while_it_writes_leaves_the_last_good_state(config):
     publish(config, tables(EVENTS, ITEMS), 4_000, "live")
     before = histories(config)

@@ -29,6 +29,7 @@ def tasks(node, found=None):
     return found
 
 
+@pytest.mark.slow
 def test_the_committed_yaml_is_what_the_code_compiles_to():
     check()
 

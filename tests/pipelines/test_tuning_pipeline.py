@@ -22,6 +22,7 @@ def documents():
     return list(yaml.load_all(compiled("tuning"), yaml.CSafeLoader))
 
 
+@pytest.mark.slow
 def test_the_committed_yaml_is_what_the_code_compiles_to():
     check(FOLDER / "tuning.yaml")
 

@@ -147,6 +147,7 @@ def test_the_report_of_a_real_rollout_is_one_file_that_asks_for_nothing(shop, fi
     assert "nan" not in page
 
 
+@pytest.mark.slow
 def test_a_worse_candidate_is_rolled_back_and_people_notice_nothing(shop, first, better):
     before, user = live_server(shop), first.users[0].user_id
     worse = shop.register(-shop.counts(future=True), "run-worse")
