@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -56,6 +57,22 @@ def number(quantity: object) -> Decimal:
     found = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(quantity))
     assert found, quantity
     return Decimal(found[1]) * UNITS[found[2]]
+
+
+def quota_with(components: Iterable[Path], folder: Path) -> dict[str, Decimal]:
+    """Return what the base's quota admits once components are added, by resource.
+
+    Args:
+        components: their folders.
+        folder: to render in; its kustomization is overwritten.
+    """
+    told = {
+        "resources": [os.path.relpath(KUSTOMIZE / "base" / "limits", folder)],
+        "components": [os.path.relpath(each, folder) for each in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(told))
+    (quota,) = [each for each in render(folder) if each["kind"] == "ResourceQuota"]
+    return {key: number(value) for key, value in quota["spec"]["hard"].items()}
 
 
 def name_of(each: Object) -> str:

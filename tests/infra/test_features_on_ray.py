@@ -8,7 +8,18 @@ import kubernetes_validate
 import pytest
 import yaml
 from image_contents import images, packages
-from rendered import KUSTOMIZE, OVERLAYS, ROOT, Object, name_of, number, of_kind, problems, render
+from rendered import (
+    KUSTOMIZE,
+    OVERLAYS,
+    ROOT,
+    Object,
+    name_of,
+    number,
+    of_kind,
+    problems,
+    quota_with,
+    render,
+)
 
 from recommender.config.build import BuildConfig
 
@@ -152,16 +163,7 @@ def test_steps_and_nodes_have_the_ray_that_the_cluster_says(cluster):
 
 @pytest.mark.may_skip
 def test_the_components_quota_admits_its_nodes_beside_what_the_base_admits(cluster, tmp_path):
-    quotas = []
-    for components in ([], [FOLDER]):
-        told = {
-            "resources": [os.path.relpath(KUSTOMIZE / "base" / "limits", tmp_path)],
-            "components": [os.path.relpath(each, tmp_path) for each in components],
-        }
-        (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(told))
-        (quota,) = [each for each in render(tmp_path) if each["kind"] == "ResourceQuota"]
-        quotas.append({key: number(value) for key, value in quota["spec"]["hard"].items()})
-    base, whole = quotas
+    base, whole = (quota_with(components, tmp_path) for components in ([], [FOLDER]))
     for key, kind, of in (
         ("requests.cpu", "requests", "cpu"),
         ("requests.memory", "requests", "memory"),

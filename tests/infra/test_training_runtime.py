@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from rendered import KUSTOMIZE, OVERLAYS, ROOT, number, render
+from rendered import KUSTOMIZE, OVERLAYS, ROOT, number, quota_with
 
 from components.train.trainjob.follow import _SLACK_S
 from pipelines.steps import NEEDS
@@ -133,16 +132,7 @@ def test_an_evicted_node_does_not_end_the_others_and_a_failed_one_does(runtime):
 
 @pytest.mark.may_skip
 def test_the_components_quota_admits_four_nodes_beside_what_the_base_admits(tmp_path):
-    quotas = []
-    for components in ([], [FOLDER]):
-        told = {
-            "resources": [os.path.relpath(KUSTOMIZE / "base" / "limits", tmp_path)],
-            "components": [os.path.relpath(each, tmp_path) for each in components],
-        }
-        (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(told))
-        (quota,) = [each for each in render(tmp_path) if each["kind"] == "ResourceQuota"]
-        quotas.append({key: number(value) for key, value in quota["spec"]["hard"].items()})
-    base, whole = quotas
+    base, whole = (quota_with(components, tmp_path) for components in ([], [FOLDER]))
     node = TrainJobConfig()
     asked = {
         "requests.cpu": number(node.cpu),
