@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 _REASONS = 3
 
@@ -35,10 +36,18 @@ def show(answer: dict[str, Any], user: str, screen: Console) -> None:
         for reason in item.get("because", ())[:_REASONS]:
             what = f"{reason['action']} {reason['title'] or reason['item_id']}"
             line(f"              {reason['weight']:+.3f}  {escape(what)}")
+        if item.get("because"):
+            line(f"              [dim]{item['base']:.3f} without history[/]")
         if parts := item.get("parts"):
-            told = ", ".join(f"{name} {weight:+.3f}" for name, weight in parts.items())
-            line(f"              [dim]{item['base']:.3f} without history; {told}[/]")
+            told = ", ".join(f"{name} {weight:+.3f}" for name, weight in _strongest(parts))
+            known = f"[dim]{item['floor']:.3f} knowing nothing; {escape(told)}[/]"
+            # However many parts there are, they stay below their item.
+            screen.print(Padding(known, (0, 0, 0, 14)), highlight=False)
     if answer.get("unknown"):
         line(f"not known to the model: {', '.join(answer['unknown'])}")
     if answer.get("reason"):
         line(f"nothing to show: {answer['reason']}")
+
+
+def _strongest(parts: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(parts.items(), key=lambda part: -abs(part[1]))

@@ -146,7 +146,10 @@ def recommend(
         typer.Option(help="Only items in this category, or in any of those given."),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say which past events drove each item.")
+        bool,
+        typer.Option(
+            "--explain", help="Say which past events, and what else was read, drove each item."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

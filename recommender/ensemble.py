@@ -116,11 +116,27 @@ class Ensemble:
             scores_BI = member.scorer.scores(histories.recent(member.reads))
             for row, scores_I in enumerate(scores_BI):
                 first, stop = histories.offsets[row], histories.offsets[row + 1]
-                seen = histories.items[first:stop] if self._skips_seen else None
-                fused_BI[row] += member.weight / (self._constant + places(scores_I, seen))
+                seen = self.placeless(histories.items[first:stop])
+                fused_BI[row] += self.term(member, scores_I, seen)
                 # Whoever ranks counts such scores and puts them last: a broken member shows.
                 fused_BI[row, ~np.isfinite(scores_I)] = np.nan
         return fused_BI.astype(np.float32)
+
+    def term(
+        self, member: Member, scores_I: Floats, placeless: NDArray[np.int32] | None
+    ) -> NDArray[np.float64]:
+        """Return what a member's list adds to the fused score of each item, (I,).
+
+        Args:
+            member: one of them.
+            scores_I: its own.
+            placeless: from `placeless`.
+        """
+        return member.weight / (self._constant + places(scores_I, placeless))
+
+    def placeless(self, seen: NDArray[np.int32]) -> NDArray[np.int32] | None:
+        """Return those rows of a history that take no place in the lists; None: all take one."""
+        return seen if self._skips_seen else None
 
     def action_probabilities(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
         """Return how likely the first member finds each event type, (B, K, A)."""

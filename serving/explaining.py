@@ -1,4 +1,4 @@
-"""Answers with their reasons: past events that add up to each score, and what about them counted.
+"""Answers with their reasons: past events, and what the model reads, that add up to each score.
 
 Shape letters: T events that the model has read, M items of the answer.
 """
@@ -43,24 +43,29 @@ def reasons(ranker: Ranker, ask: Ask, found: Found, answer: Answer) -> list[dict
         answer: to it.
 
     Returns:
-        per item `score`, `base` (the score of somebody without history), `because` (events with
-        weights that add up to `score - base`, the strongest first) and `parts` (what about the
-        events counted; adds up to the same). Without history, `because` and `parts` are empty and
-        `base` is the score.
+        per item `score`; `base` (the score of the same person without history) and `because`
+        (events with weights that add up to `score - base`, the strongest first); `floor` (the score
+        with everything hidden that the model reads) and `parts` (what each of that adds, by name;
+        together `score - floor`: see `recommender.explain.modalities`). Without history `because`
+        is empty and `base` is the score; `parts` is empty, too, and `floor` the score, where it was
+        not the model that answered.
     """
     model = ranker.model
     _, histories = ranker.read([ask], [found])
     history = histories.recent(model.history)
-    if not len(history.items) or not answer.items:
+    if not answer.items:
+        return []
+    if not len(history.items) and answer.basis != "model":
         return [
-            {"score": score, "base": score, "because": [], "parts": {}} for score in answer.scores
+            {"score": score, "base": score, "because": [], "floor": score, "parts": {}}
+            for score in answer.scores
         ]
     catalogue = model.scorer.catalogue
     items_M = np.array([catalogue.index[item] for item in answer.items], np.int64)
     actions = model.actions
     plain = min(actions.code(name) for name in actions.histories)
     found_out = explain(model.scorer, history, items_M)
-    parts = modalities(model.scorer, history, items_M, plain)
+    read = modalities(model.scorer, history, items_M, plain)
     events = [
         {
             "item_id": catalogue.ids[item],
@@ -79,7 +84,8 @@ def reasons(ranker: Ranker, ask: Ask, found: Found, answer: Answer) -> list[dict
                 "score": float(found_out.scores[place]),
                 "base": float(found_out.base[place]),
                 "because": [{**events[row], "weight": float(weights_T[row])} for row in order],
-                "parts": {name: float(part_M[place]) for name, part_M in parts.items()},
+                "floor": float(read.floor[place]),
+                "parts": {name: float(part_M[place]) for name, part_M in read.parts.items()},
             }
         )
     return told

@@ -1,6 +1,6 @@
-"""Why somebody is recommended something: which past events, and what about them, drove a score."""
+"""Why somebody is recommended something: which events, and what a model reads, drove a score."""
 
 from recommender.explain.events import Explanation, explain
-from recommender.explain.modalities import REST, modalities
+from recommender.explain.modalities import EVENTS, MEMBER, Contributions, modalities
 
-__all__ = ["REST", "Explanation", "explain", "modalities"]
+__all__ = ["EVENTS", "MEMBER", "Contributions", "Explanation", "explain", "modalities"]

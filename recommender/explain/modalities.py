@@ -1,147 +1,189 @@
-"""What an event's item id, its text, its time and its action add to a score.
+"""What each thing that a model reads adds to a score; the parts add up to what it knows at all.
 
-The Shapley value of these parts as players of a game: what is left of a score when some of them are
-hidden in every event of the history. There are at most four, so all 16 coalitions are asked and
-the value is exact (Shapley 1953, A value for n-person games); its parts add up to the difference
-between everything shown and everything hidden.
+A part is the Shapley value of what the model reads, as players of a game: what is left of a score
+when some of it is hidden (`recommender.explain.shares`, which says when it is exact). What hiding
+means for each is said by `recommender.model.modalities`.
 
-Shape letters: N coalitions, T events, M items that are asked about, J parts.
+Shape letters: N coalitions, M items that are asked about, I items of the catalogue.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
-from math import factorial
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.explain.occlusion import Doubles, focused, occluded, scores_of
+from recommender.explain.occlusion import Doubles, focused, joined, occluded
+from recommender.explain.shares import Coalition, Worth, shared_out
 from recommender.features.sequences import Histories
 from recommender.scoring import Scorer
 
-REST = "events"
-"""That there are these events at all, with everything hidden that can be hidden."""
+if TYPE_CHECKING:
+    from recommender.ensemble import Ensemble
+    from recommender.explain.hidden import HiddenFrom
+    from recommender.model.scorer import TransformerScorer
 
-_ITEM_PARTS = ("item_id", "text")
-_EVENT_PARTS = ("action", "time")
+EVENTS = "events"
+"""That there are events at all, with everything hidden that can be hidden: of models whose items
+can't be read in parts."""
+
+MEMBER = "member:"
+"""Begins the part of a member of an ensemble."""
 
 
 @dataclass(frozen=True)
-class _Hidden:
-    """A history with parts of its events hidden."""
+class Contributions:
+    """What the things that a model reads add to scores.
 
-    history: Histories
-    plain_action: int
+    Attributes:
+        scores: with everything shown, (M,).
+        floor: with everything hidden, (M,).
+        parts: of each thing that is read, by name, (M,) each; together they are
+            `scores - floor`.
+    """
 
-    def without(self, action: bool, time: bool) -> Histories:
-        """Hide the action (all the same, plain one), the time (all just now), or both."""
-        changed = self.history
-        if action:
-            plain = np.full_like(changed.actions, self.plain_action)
-            changed = replace(changed, actions=plain)
-        if time:
-            changed = replace(changed, times=np.full_like(changed.times, changed.now[0] - 1))
-        return changed
+    scores: Doubles
+    floor: Doubles
+    parts: dict[str, Doubles]
 
 
 def modalities(
     scorer: Scorer, history: Histories, items: NDArray[np.int64], plain_action: int
-) -> dict[str, Doubles]:
-    """Return what each part of the events adds to the scores of some items.
+) -> Contributions:
+    """Return what each thing that a model reads adds to the scores of some items.
+
+    What there is depends on the model, and what is not read has no part:
+
+    - Transformer: what `modalities_of` lists, hidden in the history, the request and the items
+      that are scored. Its floor is what somebody of whom nothing is known would be told of an
+      item of which nothing is known and that nobody has taken: the same for all items.
+    - Ensemble: the same parts of its Transformer, in units of the fused score (what is left of the
+      term of its list when some of it is hidden), and of every other member its own term
+      (`member:<name>`). The floor is that of lists in which all items share one place.
+    - Others: `action` (where hidden, all events are of the plainest type), `time` (all happened
+      just now), `surface`, `person`, and `events`: that there are any. The floor is the score
+      without any history, of nobody in particular. A part is left out where hiding it changes
+      the score of no item of the catalogue.
 
     Args:
         scorer: of the model itself.
-        history: one, of the events that the model reads.
+        history: one, of the events that the model reads; may be empty.
         items: catalogue rows, (M,).
         plain_action: code of the type that every event has where actions are hidden.
-
-    Returns:
-        by part, (M,) each; together they are the score minus that of an empty history. Models
-        that don't tell ids and text apart have no such parts: theirs is in `REST`.
     """
-    hidden = _Hidden(history, plain_action)
     if scorer.kind == "transformer":
-        names: tuple[str, ...] = (*_ITEM_PARTS, *_EVENT_PARTS)
-        value, base_M = _of_transformer(scorer, hidden, items)
-    else:
-        names = _EVENT_PARTS
-        value, base_M = _of_any(scorer, hidden, items)
-    parts = dict(zip(names, _shapley(value, len(names)), strict=True))
-    return {**parts, REST: value[(False,) * len(names)] - base_M}
+        return _of_transformer(scorer, history, items, plain_action)
+    if scorer.kind == "ensemble":
+        return _of_ensemble(cast("Ensemble", scorer), history, items, plain_action)
+    return _of_any(scorer, history, items, plain_action)
 
 
-def _of_any(
-    scorer: Scorer, hidden: _Hidden, items: NDArray[np.int64]
-) -> tuple[dict[tuple[bool, ...], Doubles], Doubles]:
-    coalitions = list(product((False, True), repeat=2))
-    variants = [hidden.without(not action, not time) for action, time in coalitions]
-    scores_NM = scores_of(
-        scorer, _together([*variants, _nothing(hidden)]), items, len(scorer.catalogue)
-    )
-    return dict(zip(coalitions, scores_NM[:-1], strict=True)), scores_NM[-1]
+def _contributions(worth: Worth, names: tuple[str, ...]) -> Contributions:
+    parts = shared_out(worth, names)
+    return Contributions(worth(frozenset(names)), worth(frozenset()), parts)
 
 
 def _of_transformer(
-    scorer: Scorer, hidden: _Hidden, items: NDArray[np.int64]
-) -> tuple[dict[tuple[bool, ...], Doubles], Doubles]:
-    small, history, asked_M = focused(scorer, hidden.history, items)
-    count = len(small.catalogue) // 4
-    # Twins come in this order: without id, without text, without both.
-    twin = {(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}
-    coalitions = list(product((False, True), repeat=4))
-    variants = []
-    for item_id, text, action, time in coalitions:
-        read_T = (history.items + count * twin[item_id, text]).astype(np.int32)
-        variants.append(replace(hidden.without(not action, not time), items=read_T))
-    scores_NM = scores_of(
-        small,
-        _together([*variants, _nothing(hidden)]),
-        asked_M,
-        len(small.catalogue),
+    scorer: Scorer, history: Histories, items: NDArray[np.int64], plain_action: int
+) -> Contributions:
+    from recommender.explain.hidden import HiddenFrom
+    from recommender.model.modalities import modalities_of
+
+    read = modalities_of(cast("TransformerScorer", scorer).module, plain_action)
+    small, history, asked_M = focused(scorer, history, items)
+    hidden = HiddenFrom(cast("TransformerScorer", small), history, read)
+    return _contributions(lambda shown: hidden.scores(shown)[asked_M], hidden.names)
+
+
+def _of_ensemble(
+    ensemble: Ensemble, history: Histories, items: NDArray[np.int64], plain_action: int
+) -> Contributions:
+    from recommender.ensemble import unified_of
+    from recommender.explain.hidden import HiddenFrom, apart
+    from recommender.model.modalities import modalities_of
+
+    seen = ensemble.placeless(history.items)
+    level_I = np.zeros(len(ensemble.catalogue), np.float32)
+    unified = unified_of(ensemble)
+    scores_M = floor_M = np.zeros(len(items))
+    parts: dict[str, Doubles] = {}
+    shares: dict[str, Doubles] = {}
+    for member in ensemble.members:
+        known = history.recent(member.reads)
+        if member.scorer is unified and unified.kind == "transformer":
+            # Places are among all items, so none can be left out here.
+            transformer = cast("TransformerScorer", unified)
+            read = modalities_of(transformer.module, plain_action)
+            hidden = HiddenFrom(apart(transformer), known, read)
+            term = partial(ensemble.term, member, placeless=seen)
+            found = _contributions(partial(_fused, hidden, term, items), hidden.names)
+            parts = found.parts
+        else:
+            term_M = ensemble.term(member, member.scorer.scores(known)[0], seen)[items]
+            nothing_M = ensemble.term(member, level_I, seen)[items]
+            found = Contributions(term_M, nothing_M, {})
+            shares[f"{MEMBER}{member.name}"] = term_M - nothing_M
+        scores_M, floor_M = scores_M + found.scores, floor_M + found.floor
+    return Contributions(scores_M, floor_M, {**parts, **shares})
+
+
+def _fused(
+    hidden: HiddenFrom,
+    term: Callable[[NDArray[np.float32]], Doubles],
+    items: NDArray[np.int64],
+    shown: Coalition,
+) -> Doubles:
+    return term(hidden.scores(shown).astype(np.float32))[items]
+
+
+def _of_any(
+    scorer: Scorer, history: Histories, items: NDArray[np.int64], plain_action: int
+) -> Contributions:
+    readable = [
+        name
+        for name, there in (
+            ("action", True),
+            ("time", True),
+            ("surface", history.surface is not None or history.surfaces is not None),
+            ("person", any(history.people or ())),
+        )
+        if there
+    ]
+    coalitions = [
+        frozenset(name for name, there in zip(readable, shown, strict=True) if there)
+        for shown in product((False, True), repeat=len(readable))
+    ]
+    variants = [_shown(history, shown, plain_action) for shown in coalitions]
+    nothing = np.zeros((1, int(history.lengths[0])), bool)
+    told_NI = scorer.scores(joined([*variants, occluded(variants[0], nothing)]))
+    told_NI = told_NI.astype(np.float64)
+    score_I = dict(zip(coalitions, told_NI, strict=False))
+    read = tuple(
+        name
+        for name in readable
+        if any((score_I[some] != score_I[some - {name}]).any() for some in coalitions)
     )
-    return dict(zip(coalitions, scores_NM[:-1], strict=True)), scores_NM[-1]
+    found = _contributions(lambda shown: score_I[shown][items], read)
+    floor_M = told_NI[-1][items]
+    events = {EVENTS: found.floor - floor_M} if (score_I[frozenset()] != told_NI[-1]).any() else {}
+    return Contributions(found.scores, floor_M, {**found.parts, **events})
 
 
-def _shapley(value: dict[tuple[bool, ...], Doubles], players: int) -> list[Doubles]:
-    """Return each player's value: its average gain over all orders of coming in."""
-    found = []
-    for player in range(players):
-        gain = np.zeros_like(next(iter(value.values())))
-        for coalition, before in value.items():
-            if coalition[player]:
-                continue
-            size = sum(coalition)
-            weight = factorial(size) * factorial(players - size - 1) / factorial(players)
-            joined = tuple(place == player or there for place, there in enumerate(coalition))
-            gain += weight * (value[joined] - before)
-        found.append(gain)
-    return found
-
-
-def _nothing(hidden: _Hidden) -> Histories:
-    return occluded(hidden.history, np.zeros((1, int(hidden.history.lengths[0])), bool))
-
-
-def _together(histories: list[Histories]) -> Histories:
-    """Return several batches as one."""
-    lengths = np.concatenate([each.lengths for each in histories])
-    return Histories(
-        np.concatenate([each.items for each in histories]),
-        np.concatenate([each.actions for each in histories]),
-        np.concatenate([each.times for each in histories]),
-        np.concatenate([each.values for each in histories]),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.concatenate([each.now for each in histories]),
-        people=None
-        if any(each.people is None for each in histories)
-        else tuple(person for each in histories for person in each.people or ()),
-        surfaces=_joined([each.surfaces for each in histories]),
-        surface=_joined([each.surface for each in histories]),
-    )
-
-
-def _joined(parts: list[NDArray[np.int8] | None]) -> NDArray[np.int8] | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if len(known) == len(parts) else None
+def _shown(history: Histories, shown: Coalition, plain_action: int) -> Histories:
+    """Return the history with whatever is not named hidden."""
+    if "action" not in shown:
+        history = replace(history, actions=np.full_like(history.actions, plain_action))
+    if "time" not in shown:
+        history = replace(history, times=np.full_like(history.times, history.now[0] - 1))
+    if "surface" not in shown:
+        where = None if history.surfaces is None else np.zeros_like(history.surfaces)
+        here = None if history.surface is None else np.zeros_like(history.surface)
+        history = replace(history, surfaces=where, surface=here)
+    if "person" not in shown and history.people is not None:
+        history = replace(history, people=(None,) * len(history))
+    return history

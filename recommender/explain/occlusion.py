@@ -5,6 +5,7 @@ Shape letters: N variants, T events, M items that are asked about, I items of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -86,3 +87,26 @@ def scores_of(
     block = max(1, _SCORES_AT_ONCE // size)
     parts = [scorer.scores(some)[:, items_M] for some in variants.batches(block)]
     return np.concatenate(parts).astype(np.float64)
+
+
+def joined(histories: Sequence[Histories]) -> Histories:
+    """Return several batches, all of which tell or don't tell people and surfaces, as one."""
+    lengths = np.concatenate([each.lengths for each in histories])
+    return Histories(
+        np.concatenate([each.items for each in histories]),
+        np.concatenate([each.actions for each in histories]),
+        np.concatenate([each.times for each in histories]),
+        np.concatenate([each.values for each in histories]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([each.now for each in histories]),
+        people=None
+        if any(each.people is None for each in histories)
+        else tuple(person for each in histories for person in each.people or ()),
+        surfaces=_codes([each.surfaces for each in histories]),
+        surface=_codes([each.surface for each in histories]),
+    )
+
+
+def _codes(parts: Sequence[NDArray[np.int8] | None]) -> NDArray[np.int8] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None

@@ -86,6 +86,15 @@ class ItemAttributes:
                 parts.append(_inside(_number(items, name), edges))
         return np.concatenate(parts, axis=1)
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many columns each part has, in the order of `columns`."""
+        told = {"categories": len(self.categories), "brand": len(self.brands)}
+        told |= {"price": 0 if self.price is None else len(self.price) + 1}
+        for name, edges in (self.numbers or {}).items():
+            told[f"number:{name}"] = 0 if edges is None else len(edges) + 1
+        return told
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `from_json`."""
         return {

@@ -33,29 +33,21 @@ _FIT = 1e-2
 
 
 def part_of(scorer: TransformerScorer, rows_K: NDArray[np.int64]) -> TransformerScorer:
-    """Return the scorer of some items three times over: as they are, and in parts.
+    """Return the scorer of some items.
 
-    An item's score does not depend on which others there are, so the first K items have the scores
-    that they have in the whole catalogue.
+    An item's score does not depend on which others there are, so they have the scores that they
+    have in the whole catalogue.
 
     Args:
         scorer: trained.
         rows_K: of its catalogue, different ones.
-
-    Returns:
-        a scorer of 4 K items: those asked for; then the same without their id part; then without
-        their text; then without both. The twins are there to stand in histories.
     """
     weights = dict(scorer.weights())
     for name in (_TEXT, _POPULARITY, *_of_items(weights)):
-        mine = weights[name][rows_K]
-        nothing = np.zeros_like(mine)
-        twins = {"tower.known_I": (nothing, mine, nothing), _TEXT: (mine, nothing, nothing)}
-        weights[name] = np.concatenate([mine, *twins.get(name, (mine, mine, mine))])
-    ids = [scorer.catalogue.ids[row] for row in rows_K]
-    twins_ids = [f"{kind}:{item}" for kind in ("text", "id", "neither") for item in ids]
+        weights[name] = weights[name][rows_K]
+    ids = tuple(scorer.catalogue.ids[row] for row in rows_K)
     # Not of the scorer's own class: an engine may need more than weights.
-    return TransformerScorer.restore(scorer.settings(), weights, Catalogue((*ids, *twins_ids)))
+    return TransformerScorer.restore(scorer.settings(), weights, Catalogue(ids))
 
 
 class OtherTextError(ValueError):

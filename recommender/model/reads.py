@@ -73,11 +73,24 @@ class Reads:
 
     def text_columns(self, columns: int) -> int:
         """Return how many of V columns are the text's."""
-        attributes = 0
-        if self.items is not None:
-            nothing = pa.table({name: [] for name in ("categories", "brand", "price")})
-            attributes = self.items.columns(nothing).shape[1]
-        return columns - attributes - sum(self.vectors.values())
+        text = self.columns(columns)["text"]
+        return len(range(columns)[text])
+
+    def columns(self, columns: int) -> dict[str, slice]:
+        """Return which of V columns each part of the items has, in their order.
+
+        Returns:
+            spans by `text`, `categories`, `brand`, `price`, `number:<name>` and `vector:<name>`;
+            a span may be empty.
+        """
+        widths = {} if self.items is None else self.items.widths
+        widths = {**widths, **{f"vector:{name}": width for name, width in self.vectors.items()}}
+        widths = {"text": columns - sum(widths.values()), **widths}
+        spans, start = {}, 0
+        for name, width in widths.items():
+            spans[name] = slice(start, start + width)
+            start += width
+        return spans
 
 
 def item_columns(

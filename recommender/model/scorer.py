@@ -158,11 +158,11 @@ class TransformerScorer:
             ):
                 stop += 1
             rows = order[start:stop]
-            asked = _asked(histories, rows, lengths[rows], self.module.reads)
+            made = asked(histories, rows, lengths[rows], self.module.reads)
             if self._items_ID.is_cuda:
                 device = self._items_ID.device
-                asked = moved(asked[0], device), moved(asked[1], device)
-            batches.append((rows, *asked))
+                made = moved(made[0], device), moved(made[1], device)
+            batches.append((rows, *made))
             start = stop
         return batches
 
@@ -203,10 +203,17 @@ class TransformerScorer:
         return cls(module, catalogue)
 
 
-def _asked(
+def asked(
     histories: Histories, rows: NDArray[np.int64], lengths: NDArray[np.int64], reads: Reads
 ) -> tuple[Padded, Contexts]:
-    """Return some histories, cut to their most recent events, each asked at its end."""
+    """Return some histories, cut to their most recent events, each asked at its end.
+
+    Args:
+        histories: any.
+        rows: of them, (C,).
+        lengths: how many events of each are read, (C,).
+        reads: what is read beside ids, actions and times.
+    """
     start = histories.offsets[1:][rows] - lengths
     surface = people = None
     if reads.surfaces and histories.surface is not None:

@@ -77,7 +77,7 @@ def test_refresh_and_explain_reasons() -> None:
     ways = {
         "recommending": lambda: scorer.scores(history),
         "which events": lambda: explain(scorer, history, asked),
-        "what about them": lambda: modalities(scorer, history, asked, 2),
+        "what is read": lambda: modalities(scorer, history, asked, 2),
     }
     told: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):

@@ -12,7 +12,7 @@ from taste_shop import DAY, NOW, scorer
 
 from recommender.baselines.item_knn import ItemKNN
 from recommender.baselines.popularity import Popularity
-from recommender.explain import REST, explain, modalities
+from recommender.explain import EVENTS, explain, modalities
 from recommender.explain.events import leave_one_out, units
 from recommender.features.sequences import Catalogue, Histories
 
@@ -67,7 +67,10 @@ def test_co_occurrence_is_explained_by_the_items_that_occurred_together():
     history = Histories.of([([0, 2], [1, 1], [1, 2])], [9])
     found = explain(knn, history, np.array([1]))
     np.testing.assert_allclose(found.weights[:, 0], [0.5, 0.25], atol=1e-6)
-    assert modalities(knn, history, np.array([1]), 1)[REST].tolist() == pytest.approx([0.75])
+    read = modalities(knn, history, np.array([1]), 1)
+    # It reads neither actions nor times.
+    assert list(read.parts) == [EVENTS]
+    assert read.parts[EVENTS].tolist() == pytest.approx([0.75])
 
 
 def test_popularity_is_explained_by_nothing_that_somebody_did():
@@ -76,6 +79,8 @@ def test_popularity_is_explained_by_nothing_that_somebody_did():
     found = explain(popular, history, np.array([0, 1]))
     assert not found.weights.any()
     assert found.base.tolist() == found.scores.tolist() == [3, 2]
+    read = modalities(popular, history, np.array([0, 1]), 1)
+    assert (read.parts, read.floor.tolist()) == ({}, [3, 2])
 
 
 def test_the_scores_explained_are_the_models_own(tmp_path):
@@ -112,19 +117,3 @@ def test_the_weights_of_a_long_history_add_up_too(tmp_path):
     np.testing.assert_allclose(found.weights.sum(axis=0), found.scores - found.base, atol=1e-6)
     # Old events weigh less, as they do in this model.
     assert found.weights[:50].mean() < found.weights[-50:].mean() / 4
-
-
-def test_the_parts_of_events_add_up_and_a_part_that_is_not_there_adds_nothing(tmp_path):
-    model = scorer(configuration(tmp_path))
-    parts = modalities(model, HISTORY, ITEMS, 2)
-    assert list(parts) == ["item_id", "text", "action", "time", REST]
-    found = explain(model, HISTORY, ITEMS)
-    np.testing.assert_allclose(sum(parts.values()), found.scores - found.base, atol=1e-4)
-    # All of the plainest type: there is nothing to hide.
-    plain = Histories.of([([1, 6], [2, 2], [NOW - DAY, NOW - 5])], [NOW])
-    told = modalities(model, plain, ITEMS, 2)
-    assert not told["action"].any()
-    assert np.abs(told["time"]).max() > 1e-3
-    # Ids that were never learned add nothing.
-    untold = scorer(configuration(tmp_path), known=[False] * 12)
-    assert np.abs(modalities(untold, plain, ITEMS, 2)["item_id"]).max() < 1e-5

@@ -71,6 +71,10 @@ def predict(client: httpx.Client, **instance: Any) -> dict[str, Any]:
     return answer.json()["predictions"][0]
 
 
+READ = ["item_id", "text", "action", "time", "order", "request_time", "popularity"]
+"""What the model of the shop reads."""
+
+
 def explained(client: httpx.Client, **instance: Any) -> dict[str, Any]:
     answer = client.post(EXPLAIN, json={"instances": [{"time": NOW + DAY, **instance}]})
     assert answer.status_code == 200, answer.text
@@ -211,7 +215,9 @@ def test_reasons_add_up_to_the_score_and_name_the_events(client: httpx.Client) -
         assert all(e["title"] == f"Thing {e['item_id']}" for e in item["because"])
         history_adds = item["score"] - item["base"]
         assert sum(e["weight"] for e in item["because"]) == pytest.approx(history_adds, abs=1e-6)
-        assert sum(item["parts"].values()) == pytest.approx(history_adds, abs=1e-3)
+        known_adds = item["score"] - item["floor"]
+        assert sum(item["parts"].values()) == pytest.approx(known_adds, abs=1e-3)
+        assert list(item["parts"]) == READ
         sizes = [abs(e["weight"]) for e in item["because"]]
         assert sizes == sorted(sizes, reverse=True)
         assert set(item["tasks"]) == {"click", "purchase"}
@@ -225,6 +231,7 @@ def test_given_candidates_are_explained_and_cold_users_have_no_reasons(
     cold = explained(client, user_id="dora", k=1)
     (item,) = cold["items"]
     assert (item["because"], item["parts"], item["base"]) == ([], {}, item["score"])
+    assert item["floor"] == item["score"]
     assert cold["basis"] == "profile"
 
 
@@ -397,7 +404,14 @@ def test_the_command_line_tells_chances_and_reasons(command_line: Any) -> None:
     assert "Thing i" in lines[1]
     assert "purchase" in lines[1]
     assert sum(" click Thing i" in line or " purchase Thing i" in line for line in lines) == 6
-    assert told.count("without history; item_id") == 2
+    assert told.count(" without history") == 2
+    knowing = [each.split("\n  2. ")[0] for each in told.split(" knowing nothing; ")[1:]]
+    assert len(knowing) == 2
+    for each in knowing:
+        named = dict(part.split() for part in each.split(","))
+        assert sorted(named) == sorted(READ)
+        sizes = [abs(float(weight)) for weight in named.values()]
+        assert sizes == sorted(sizes, reverse=True)
 
 
 def test_the_command_line_ranks_candidates_and_filters_by_category(command_line: Any) -> None:
