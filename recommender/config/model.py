@@ -98,6 +98,11 @@ class ModelConfig(Section):
     """Whether items of the history get a learned bonus by recency and count, which knows what
     is bought again and again."""
 
+    text_match: bool = False
+    """Whether an item's logit gains by how much its text is like those of the history, with a
+    learned weight of its own for items without an id part. Makes item vectors `text_width` wider
+    at the end where they are compared with queries."""
+
     logit_scale: float | None = Field(None, gt=0)
     """What the dot product of a query and an item is multiplied by at first; then it is learned.
     None: 1 / √width, or 6 for cosines. A larger one learns ids faster, and needs many events per

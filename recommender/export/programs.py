@@ -104,9 +104,9 @@ class Rank(nn.Module):
         reading = self.reading
         known = reading.constants()
         query_BD, answers = asked(reading, known, items, actions, times, lengths, now)
-        chosen_BCD = vectors_of(known, candidates)
-        scaled_BD = reading.module.scaled(query_BD)
-        scores_BC = (chosen_BCD @ scaled_BD[:, :, None])[:, :, 0] + taken(known.base_I, candidates)
+        chosen_BCE = nn.functional.embedding(candidates, known.compared_IE)
+        query_BE = reading.compared(query_BD, items, lengths)
+        scores_BC = (chosen_BCE @ query_BE[:, :, None])[:, :, 0] + taken(known.base_I, candidates)
         added_BT = reading.repeated(known, query_BD, items, times, lengths, now)
         same_BCT = candidates[:, :, None] == items[:, None, :]
         scores_BC = scores_BC + (same_BCT * added_BT[:, None, :]).sum(dim=2)

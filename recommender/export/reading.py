@@ -9,7 +9,8 @@ This is the only file of `recommender/export/` that knows the inside of the modu
 compare with `UnifiedTransformer` itself.
 
 Shape letters: B histories, T events, S = T + 1 states, Q states that are computed, D width, H
-heads, K width of a head, I items.
+heads, K width of a head, I items, V text components, E what items and queries are compared by (D,
+or D + V with `model.text_match`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from recommender.export.tables import BucketTables, hours, taken, weekdays
 from recommender.model.blocks import KeysValues, bias_of_blocks
+from recommender.model.matching import weighted
 from recommender.model.padded import Padded
 from recommender.model.ranking import Judged, Target
 from recommender.model.target import Questions
@@ -35,11 +37,13 @@ class CatalogueConstants:
 
     Attributes:
         items_ID: item vectors.
+        compared_IE: the same, with what stands beside them where they are compared with queries.
         base_I: logits that nobody's history has a part in.
         repeat_I: what an item adds by itself when it is in the history; zeros without repeats.
     """
 
     items_ID: Tensor
+    compared_IE: Tensor
     base_I: Tensor
     repeat_I: Tensor
 
@@ -63,7 +67,11 @@ class Reading(nn.Module):
         base_I = module.popularity()
         repeats = module.repeats
         repeat_I = torch.zeros_like(base_I) if repeats is None else items_ID @ repeats.item_D
-        return CatalogueConstants(items_ID, base_I, repeat_I)
+        compared_IE = items_ID
+        if module.match is not None:
+            beside_IV = module.match.columns(module.tower.text_IV, module.tower.known_I)
+            compared_IE = torch.cat([items_ID, beside_IV], dim=1)
+        return CatalogueConstants(items_ID, compared_IE, base_I, repeat_I)
 
     def inputs(self, items_BTD: Tensor, actions_BT: Tensor, times_BT: Tensor) -> Tensor:
         """Return the inputs of the first block, the start token first, (B, S, D).
@@ -202,6 +210,25 @@ class Reading(nn.Module):
         query_BD: Tensor = head.norm(head.feed(state_BD))
         return query_BD
 
+    def compared(self, query_BD: Tensor, items_BT: Tensor, length_B: Tensor) -> Tensor:
+        """Return what is multiplied with `CatalogueConstants.compared_IE`, (B, E).
+
+        Args:
+            query_BD: from `query`.
+            items_BT: catalogue rows of the events; there may be none.
+            length_B: events of each history.
+        """
+        scaled_BD = self.module.scaled(query_BD)
+        match = self.module.match
+        if match is None:
+            return scaled_BD
+        since_BT = length_B[:, None] - 1 - torch.arange(items_BT.shape[1])
+        near_BT = taken(self.tables.distance_S, since_BT.clamp(min=0))
+        weight_BT = weighted(taken(match.since_1N[0], near_BT), since_BT >= 0)
+        text_IV = self.module.tower.text_IV[:, : match.width]
+        words_BV = (weight_BT[:, None, :] @ nn.functional.embedding(items_BT, text_IV))[:, 0]
+        return torch.cat([scaled_BD, words_BV], dim=1)
+
     def scores(
         self,
         known: CatalogueConstants,
@@ -212,7 +239,8 @@ class Reading(nn.Module):
         now_B: Tensor,
     ) -> Tensor:
         """Return the logit of every item, (B, I)."""
-        scores_BI = torch.addmm(known.base_I, self.module.scaled(query_BD), known.items_ID.T)
+        query_BE = self.compared(query_BD, items_BT, length_B)
+        scores_BI = torch.addmm(known.base_I, query_BE, known.compared_IE.T)
         if self.module.repeats is None:
             return scores_BI
         added_BT = self.repeated(known, query_BD, items_BT, times_BT, length_B, now_B)

@@ -1,7 +1,7 @@
 """The Transformer for serving, in PyTorch: each history is read once, and only its end.
 
 Shape letters: B histories, T events in the longest of them, S states, D width, H heads, I items,
-K items of one question (or, last, the width of a head).
+K items of one question (or, last, the width of a head), E width of what is compared, D + 1 or more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Retrieval:
     """Histories as queries for an index of the catalogue.
 
     Attributes:
-        query_BE: to be multiplied with `StateScorer.item_vectors`, (B, D + 1).
+        query_BE: to be multiplied with `StateScorer.item_vectors`, (B, E).
         added: what each event of the histories adds to the score of its item, (T,).
     """
 
@@ -73,9 +73,8 @@ class StateScorer(TransformerScorer):
                 lengths, now = contexts.position, contexts.now
                 query_BD = self._query(self._kept(padded, lengths), padded, lengths, now)
                 if not padded.events:
-                    logits = torch.addmm(
-                        self._known.base_I, self.module.scaled(query_BD), self._known.items_ID.T
-                    )
+                    query_BE = self._reading.compared(query_BD, padded.items, lengths)
+                    logits = torch.addmm(self._known.base_I, query_BE, self._known.compared_IE.T)
                 else:
                     logits = self._reading.scores(
                         self._known, query_BD, padded.items, padded.times, lengths, now
@@ -84,23 +83,25 @@ class StateScorer(TransformerScorer):
         return scores_BI
 
     def item_vectors(self) -> Floats:
-        """Return vectors whose inner product with a `retrieval` query is the score, (I, D + 1).
+        """Return vectors whose inner product with a `retrieval` query is the score, (I, E).
 
         What an item has by itself is the last component, where every query has a one.
         """
         known = self._known
-        return torch.cat([known.items_ID, known.base_I[:, None]], dim=1).numpy()
+        return torch.cat([known.compared_IE, known.base_I[:, None]], dim=1).numpy()
 
     def retrieval(self, histories: Histories) -> Retrieval:
         """Return what it takes to score any item without scoring all of them."""
-        width = self.module.config.width
+        width = self._known.compared_IE.shape[1]
         query_BE = np.ones((len(histories), width + 1), np.float32)
         added = np.zeros(len(histories.items), np.float32)
         with torch.inference_mode():
             for rows, padded, contexts in self._batches(histories):
                 lengths, now = contexts.position, contexts.now
                 query_BD = self._query(self._kept(padded, lengths), padded, lengths, now)
-                query_BE[rows, :width] = self.module.scaled(query_BD).numpy()
+                query_BE[rows, :width] = self._reading.compared(
+                    query_BD, padded.items, lengths
+                ).numpy()
                 if not padded.events:
                     continue
                 added_BT = self._reading.repeated(

@@ -72,18 +72,28 @@ class ItemTower(nn.Module):
         nn.init.normal_(self.projection_DV, std=text_IV.shape[1] ** -0.5)
         nn.init.normal_(self.id_ID, std=_SMALL)
 
-    def forward(self, rows_N: Tensor | None = None) -> Tensor:
-        """Return the vectors of the whole catalogue, (I, D), or of some items, (N, D).
+    def kept(self, rows_N: Tensor | None = None) -> Tensor:
+        """Return 1 for items whose id part counts and 0 for others, (I,) or (N,).
 
         Args:
             rows_N: catalogue rows; in training the id part of each is dropped by itself, so ask
                 for a row once.
         """
-        text_NV, keep_N = self.text_IV, self.known_I
-        if rows_N is not None:
-            text_NV, keep_N = text_NV[rows_N], keep_N[rows_N]
+        keep_N = self.known_I if rows_N is None else self.known_I[rows_N]
         if self.training and self.id_dropout:
             keep_N = keep_N * (torch.rand_like(keep_N) >= self.id_dropout)
+        return keep_N
+
+    def forward(self, rows_N: Tensor | None = None, keep_N: Tensor | None = None) -> Tensor:
+        """Return the vectors of the whole catalogue, (I, D), or of some items, (N, D).
+
+        Args:
+            rows_N: as for `kept`.
+            keep_N: what that returned, where somebody else has to know it, too.
+        """
+        text_NV = self.text_IV if rows_N is None else self.text_IV[rows_N]
+        if keep_N is None:
+            keep_N = self.kept(rows_N)
         text_ND = nn.functional.linear(text_NV, self.projection_DV)
         return text_ND + keep_N[:, None] * self.id_parts(rows_N)
 

@@ -21,6 +21,7 @@ from recommender.model.inputs import EventInputs, ItemTower, PersonInputs
 from recommender.model.item_rows import ITEM_ROWS as ITEM_ROWS
 from recommender.model.item_rows import HoldsItemRows
 from recommender.model.layers import Dropout
+from recommender.model.matching import TextMatch
 from recommender.model.padded import Padded
 from recommender.model.ranking import ActionHead, Asked, Judged, Packed
 from recommender.model.reads import Reads
@@ -105,6 +106,9 @@ class UnifiedTransformer(HoldsItemRows):
         self.log_scale = nn.Parameter(torch.tensor(config.logit_scale or scale).log())
         self.popularity = Popularity(popularity_IF, known_I)
         self.repeats = Repeats(width, time=config.request_time) if repeats else None
+        self.match = (
+            TextMatch(self.reads.text_columns(text_IV.shape[1])) if config.text_match else None
+        )
         self.action = ActionHead(
             actions,
             width,
@@ -120,12 +124,12 @@ class UnifiedTransformer(HoldsItemRows):
                 if isinstance(part, nn.Linear):
                     nn.init.normal_(part.weight, std=config.initial_std)
 
-    def item_vectors(self, rows_N: Tensor | None = None) -> Tensor:
+    def item_vectors(self, rows_N: Tensor | None = None, keep_N: Tensor | None = None) -> Tensor:
         """Return the vectors of the catalogue, (I, D), or of some of its rows, (N, D).
 
-        Where cosines count they have length 1.
+        Where cosines count they have length 1. Arguments as of `ItemTower`.
         """
-        vectors: Tensor = self.tower(rows_N)
+        vectors: Tensor = self.tower(rows_N, keep_N)
         return self._compared(vectors)
 
     def _compared(self, vectors_XD: Tensor) -> Tensor:
@@ -215,6 +219,10 @@ class UnifiedTransformer(HoldsItemRows):
         """
         query_CD = self.queries(items_ID, histories, contexts)
         logits_CI = torch.addmm(base_I, self.scaled(query_CD), items_ID.T)
+        if self.match is not None:
+            text_IV = self.tower.text_IV
+            asked_CV = self.match.asked(text_IV, histories.items, contexts)
+            logits_CI += self.match(asked_CV, text_IV, self.tower.known_I)
         if self.repeats is not None:
             pairs = Pairs.of(histories.items, contexts)
             added_P = self.repeats(pairs, contexts, histories.times, query_CD, items_ID)

@@ -49,6 +49,19 @@ class _Drawn:
     read_R: Tensor
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What `model.text_match` puts beside queries and items.
+
+    Attributes:
+        asked_KV: of the contexts with item targets.
+        items_RV: of the items that a step reads.
+    """
+
+    asked_KV: Tensor
+    items_RV: Tensor
+
+
 class Objective:
     """Computes the losses of batches of the same examples.
 
@@ -120,11 +133,13 @@ class Objective:
         rows_R = None if drawn is None else drawn.read_R
         if module.bring is not None and rows_R is not None:
             module.bring(rows_R)
-        items_RD = module.item_vectors(rows_R)
+        keep_R = module.tower.kept(rows_R)
+        items_RD = module.item_vectors(rows_R, keep_R)
+        words = self._words(module, batch, rows_R, keep_R)
         if rows_R is not None:
             batch = among(batch, rows_R)
         read = module.read(items_RD, batch.histories, batch.contexts)
-        item_loss = self._item_loss(module, batch, items_RD, read[0], drawn)
+        item_loss = self._item_loss(module, batch, items_RD, read[0], drawn, words)
         action_loss = value_loss = item_loss.new_zeros(())
         values = module.action.values
         weights = (1.0, self.config.action_weight, self.config.value_weight if values else 0.0)
@@ -167,6 +182,7 @@ class Objective:
         items_RD: Tensor,
         query_CD: Tensor,
         drawn: _Drawn | None,
+        words: _Words | None,
     ) -> Tensor:
         if not len(batch.asked):
             return query_CD.sum() * 0
@@ -178,13 +194,19 @@ class Objective:
         query_KD = module.scaled(query_KD)
         if drawn is None:
             rows_S, popularity_XSF, rarity_S = self.known_N, self.popularity_XNF, None
-            items_SD = items_RD if self.all_known else items_RD[rows_S]
+            place_S = rows_S
         else:
             rows_S, rarity_S = drawn.rows_S, drawn.rarity_S
             popularity_XSF = self.popularity_XNF[:, drawn.columns_S]
             adjustments = _within(adjustments, drawn.columns_S)
             targets = replace(targets, item=torch.searchsorted(drawn.columns_S, targets.item))
-            items_SD = items_RD[torch.searchsorted(drawn.read_R, rows_S)]
+            place_S = torch.searchsorted(drawn.read_R, rows_S)
+        whole = drawn is None and self.all_known
+        items_SD = items_RD if whole else items_RD[place_S]
+        if words is not None:
+            query_KD = torch.cat([query_KD, words.asked_KV], dim=1)
+            own_SV = words.items_RV if whole else words.items_RV[place_S]
+            items_SD = torch.cat([items_SD, own_SV], dim=1)
         base_XS = module.popularity(popularity_XSF, rows_S)
         if self.config.loss == "gbce" and rarity_S is not None:
             total = generalised_bce(
@@ -216,6 +238,19 @@ class Objective:
                 self.config.label_smoothing,
             )
         return total / batch.targets.weight.sum()
+
+    def _words(
+        self, module: UnifiedTransformer, batch: Batch, rows_R: Tensor | None, keep_R: Tensor
+    ) -> _Words | None:
+        """Return what stands beside queries and items; `batch` names items by catalogue rows."""
+        if module.match is None:
+            return None
+        text_IV = module.tower.text_IV
+        text_RV = text_IV if rows_R is None else text_IV[rows_R]
+        return _Words(
+            module.match.asked(text_IV, batch.histories.items, batch.contexts.of(batch.asked)),
+            module.match.columns(text_RV, keep_R),
+        )
 
     def _adjustments(
         self,

@@ -35,7 +35,8 @@ def model_flops(module: UnifiedTransformer, batch: Batch, softmax: int) -> float
     forward = 2.0 * _weights(module.blocks) * float(states_B.sum())
     forward += 4.0 * width * len(module.blocks) * pairs
     forward += 2.0 * _weights(module.request.feed) * len(batch.contexts)
-    forward += 2.0 * width * softmax * len(batch.asked)
+    beside = 0 if module.match is None else module.match.width
+    forward += 2.0 * (width + beside) * softmax * len(batch.asked)
     forward += 2.0 * width * module.tower.text_IV.shape[1] * softmax
     return 3 * forward
 

@@ -100,7 +100,10 @@ class SharedScorer(TransformerScorer):
         for rows, whole, contexts in batches:
             padded = replace(whole, items=torch.searchsorted(rows_R, whole.items))
             query_CD = module.queries(items_RD, padded, contexts)
-            asked.append((rows, module.scaled(query_CD)))
+            words_CV = None
+            if module.match is not None:
+                words_CV = module.match.asked(module.tower.text_IV, whole.items, contexts)
+            asked.append((rows, module.scaled(query_CD), words_CV))
             if module.repeats is not None:
                 pairs = Pairs.of(padded.items, contexts)
                 value_P = module.repeats(pairs, contexts, padded.times, query_CD, items_RD)
@@ -112,10 +115,13 @@ class SharedScorer(TransformerScorer):
             items_RD = module.item_vectors(rows_R)
             popularity_1RF = module.popularity.popularity_IF[None, start:stop]
             base_R = module.popularity(popularity_1RF, rows_R)[0]
-            for rows, query_CD in asked:
-                scores_BI[rows, start:stop] = (
-                    torch.addmm(base_R, query_CD, items_RD.T).cpu().numpy()
-                )
+            for rows, query_CD, words_CV in asked:
+                logits_CR = torch.addmm(base_R, query_CD, items_RD.T)
+                if module.match is not None and words_CV is not None:
+                    tower = module.tower
+                    text_RV, known_R = tower.text_IV[start:stop], tower.known_I[start:stop]
+                    logits_CR += module.match(words_CV, text_RV, known_R)
+                scores_BI[rows, start:stop] = logits_CR.cpu().numpy()
         for row_P, item_P, value_P in added:
             scores_BI[row_P, item_P] += value_P
         return scores_BI

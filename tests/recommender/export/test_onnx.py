@@ -69,9 +69,9 @@ def test_onnx_gives_the_scores_and_the_actions_of_the_module(whole, served, leng
     "shape",
     [
         {"block": "hstu", "position": "rotary", "similarity": "cosine"},
-        {"position": "absolute", "bias_per_layer": True},
+        {"position": "absolute", "bias_per_layer": True, "text_match": True},
     ],
-    ids=["hstu, rotary, cosine", "absolute, bias per layer"],
+    ids=["hstu, rotary, cosine", "absolute, bias per layer, text match"],
 )
 def test_onnx_gives_the_scores_of_other_shapes(tmp_path, shape) -> None:
     other = TransformerScorer(module(**shape), CATALOGUE)

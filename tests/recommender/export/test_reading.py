@@ -44,6 +44,7 @@ def test_tables_find_the_buckets_that_training_found(moments: list[int]) -> None
         {"event_time": False},
         {"block": "hstu", "position": "rotary", "time_bias": False},
         {"position": "absolute", "bias_per_layer": True, "similarity": "cosine"},
+        {"text_match": True},
     ],
     ids=[
         "all",
@@ -54,6 +55,7 @@ def test_tables_find_the_buckets_that_training_found(moments: list[int]) -> None
         "order alone",
         "hstu, rotary",
         "absolute, bias per layer, cosine",
+        "text match",
     ],
 )
 def test_scores_and_actions_are_those_of_the_whole_module(lengths, shape) -> None:

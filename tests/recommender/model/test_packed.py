@@ -50,6 +50,13 @@ def test_packed_states_are_the_padded_ones(module, shape, lengths):
         )
 
 
+def test_packed_histories_ask_for_the_same_words(scorer, histories):
+    made, asked = scorer(text_match=True), histories(5, 0, 8, 2)
+    padded = made.scores(asked)
+    made.module.packed = True
+    np.testing.assert_allclose(made.scores(asked), padded, atol=1e-3)
+
+
 @settings(deadline=None, max_examples=30)
 @given(lengths=st.lists(st.integers(0, 400), min_size=1, max_size=8))
 def test_the_mask_by_blocks_is_the_mask_by_states(lengths):

@@ -163,6 +163,36 @@ def test_the_more_negatives_the_nearer_a_sampled_loss_is_to_the_whole(examples, 
     assert all(math.isfinite(value) for value in found.values())
 
 
+def test_words_of_the_history_count_alike_in_the_whole_and_in_the_sampled_softmax(
+    examples, tmp_path
+):
+    found = []
+    for loss in ("full", "sampled"):
+        config = tiny_config(tmp_path, loss=loss, negatives=4_000, empty_share=0.0)
+        matched = config.model.model_copy(update={"text_match": True})
+        made = module(examples, config.model_copy(update={"model": matched}))
+        with torch.no_grad():
+            made.match.with_id.fill_(1.5)
+        torch.manual_seed(0)
+        batch = Batch.of(examples, plan(examples, 512, 1, 0)[0])
+        item_loss = Objective(examples, config.training)(made, batch)[0]
+        item_loss.backward()
+        found.append((item_loss.item(), made.match.with_id.grad.item()))
+    assert found[1] == pytest.approx(found[0], rel=1e-2)
+    assert found[0][1] != 0
+
+
+def test_dropped_id_parts_train_the_weight_of_items_without_one(examples, tmp_path):
+    config = tiny_config(tmp_path)
+    matched = config.model.model_copy(update={"text_match": True, "id_dropout": 0.5})
+    made = module(examples, config.model_copy(update={"model": matched})).train()
+    torch.manual_seed(0)
+    batch = Batch.of(examples, plan(examples, 512, 1, 0)[0])
+    Objective(examples, config.training)(made, batch)[0].backward()
+    assert made.match.without_id.grad.abs() > 1e-4
+    assert made.match.with_id.grad.abs() > 1e-4
+
+
 def test_a_context_is_asked_again_without_history_with_the_same_targets(examples):
     batch = Batch.of(examples, plan(examples, 512, 1, 0)[0])
     chosen = torch.zeros(len(batch.asked), dtype=torch.bool)
