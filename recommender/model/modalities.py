@@ -23,6 +23,7 @@ Edit = Callable[[Tensor], Tensor]
 """From a weight to one that reads less, of the same shape."""
 
 _COLUMNS = "tower.projection_DV"
+_MATCH = ("match.without_id", "match.with_id")
 _POPULARITY = "popularity.popularity_IF"
 _ROWS = 4096
 
@@ -98,6 +99,7 @@ def modalities_of(module: UnifiedTransformer, plain_action: int) -> list[Modalit
                 "place_SD": _row(0),
                 "rotary.frequency_K": _nought,
                 "repeats.since_1N": _nought,
+                "match.since_1N": _nought,
             },
         ),
         Modality("person", {"inputs.person.table.weight": _unknown(module)}),
@@ -135,7 +137,8 @@ def _columns(module: UnifiedTransformer) -> list[Modality]:
     for name, span in module.reads.columns(columns_IV.shape[1]).items():
         # Some rows at a time: where anything is said at all, the first ones mostly tell.
         if any(bool(rows_NV.any()) for rows_NV in torch.split(columns_IV[:, span], _ROWS)):
-            found.append(Modality(name, {_COLUMNS: _without(span)}, True))
+            beside = dict.fromkeys(_MATCH, _nought) if name == "text" else {}
+            found.append(Modality(name, {_COLUMNS: _without(span), **beside}, True))
     return found
 
 

@@ -12,6 +12,7 @@ from recommender.features.sequences import Catalogue, Histories
 from recommender.model.extended import extended, part_of
 from recommender.model.heads import Contexts
 from recommender.model.matching import TextMatch
+from recommender.model.modalities import modalities_of, tensors_of
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
 
@@ -127,6 +128,20 @@ def test_few_items_are_matched_as_among_all(module):
         for each, items in ((few, [0, 1]), (scorer, [2, LIKE]))
     )
     np.testing.assert_allclose(found[0, :2], wanted[0, [2, LIKE]], atol=1e-4)
+
+
+def test_items_told_apart_by_words_alone_score_alike_where_text_is_hidden(module):
+    made = module(text_match=True, known=np.arange(ITEMS) < LIKE)
+    (hidden,) = [each for each in modalities_of(made, 1) if each.name == "text"]
+    with torch.no_grad():
+        made.popularity.popularity_IF.zero_()
+        before = TransformerScorer(made, CATALOGUE).scores(of_item_0(3))
+        tensors = tensors_of(made)
+        for name, edit in hidden.edits.items():
+            tensors[name].copy_(edit(tensors[name]))
+        after = TransformerScorer(made, CATALOGUE).scores(of_item_0(3))
+    assert np.ptp(before[0, LIKE:]) > 0.1
+    np.testing.assert_allclose(after[0, LIKE:], after[0, LIKE], atol=1e-5)
 
 
 def test_a_model_without_it_has_the_weights_that_older_artifacts_hold(module):
