@@ -17,7 +17,7 @@ SHARDS = {"shard_items": True}
 SAMPLED = {"accumulate": 2, "epochs": 1, "refit": False, "loss": "sampled", "negatives": 8}
 TWICE = {**SAMPLED, "epochs": 2, "refit": True, "ema": 0.9}
 UNEVEN = {**SAMPLED, "accumulate": 3}
-TARGET = {"ranking": {"head": "target"}, "text_match": True}
+TARGET = {"ranking": {"head": "target"}}
 SHORT = {
     "training": {**SAMPLED, "tokens_per_batch": 512, "clip": 0.05},
     "model": TARGET,
