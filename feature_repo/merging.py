@@ -23,7 +23,7 @@ def merge_of(view: str, limit: int, skew_ms: int = 0) -> Merge | None:
     """
     if view != STREAMED:
         return None
-    from recommender.features.recent import rebase
+    from recommender.features.rebase import rebase
 
     def merge(snapshot: Row, stored: Row) -> Row:
         try:
@@ -50,7 +50,7 @@ def remainder_of(
     """
     if view != STREAMED:
         return None
-    from recommender.features.recent import arrived_since
+    from recommender.features.rebase import arrived_since
 
     watermark_ms = microseconds(since, "since") // 1000
     return lambda stored: arrived_since(stored, watermark_ms, limit, skew_ms)

@@ -21,8 +21,8 @@ from recommender.privacy import Pseudonyms
 from serving.ask import Ask
 from serving.exploration import GREEDY, Chosen, Exploration, certain, seeded
 from serving.feedback.request_id import SignedIds
+from serving.proxy import LANE_HEADER
 from serving.ranking import Answer, ByType, Found
-from serving.router import LANE_HEADER
 from serving.routes import LANES, LIVE
 from serving.served_log.log import ServedLog
 from serving.served_log.served_list import Failure, ServedList

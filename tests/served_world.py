@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from recommender.evaluation.long_term.simulator import Journal
+from recommender.evaluation.long_term.journal import Journal
 from recommender.evaluation.long_term.visits import DAY_MS
 from recommender.served import FEEDBACK, SERVED
 from recommender.tables import TIME

@@ -7,7 +7,6 @@ server, in the same step as the write (`redis_scripts.py`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import time
@@ -17,18 +16,21 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.stores.online_store import Merge, Row, Written, replace
-from feature_repo.stores.redis_client import RedisClient, StoreDownError, packed, word, words
-from feature_repo.stores.redis_layout import Fields, Keys, age, new_nonce, stamp_of, timestamp
-from feature_repo.stores.redis_scripts import PUT, SWAP
-from feature_repo.stores.rows import (
-    Rows,
-    checked,
-    decoded,
-    judge,
-    made_now,
-    prepared,
+from feature_repo.stores.redis_changes import (
+    Changing,
+    Leave,
+    change_words,
+    merging,
+    put_commands,
+    retiring,
+    sha,
+    updating,
 )
-from feature_repo.stores.stamps import Stamp, microseconds
+from feature_repo.stores.redis_client import RedisClient, StoreDownError, packed, word, words
+from feature_repo.stores.redis_layout import Fields, Keys, new_nonce, stamp_of
+from feature_repo.stores.redis_scripts import PUT, SWAP
+from feature_repo.stores.rows import Rows, checked
+from feature_repo.stores.stamps import microseconds
 from feature_repo.wire import decode_value
 from recommender.errors import FeatureError
 
@@ -43,18 +45,6 @@ _TRIES = 200
 that somebody else's succeeded."""
 
 _WRITE_WAIT_S = 60.0
-
-_Made = tuple[dict[str, bytes], Stamp] | None
-"""What a row is changed to: messages and age; None removes it."""
-
-
-class _Leave:
-    """Says that a row stays as it is."""
-
-
-_LEAVE = _Leave()
-_Values = dict[str, bytes] | None
-_Changing = Callable[[_Values, Stamp | None], "_Made | _Leave"]
 
 
 class RedisStore:
@@ -140,20 +130,12 @@ class RedisStore:
         self, view: str, key: str, changes: Mapping[str, Callable[[Row | None], Row | None]]
     ) -> None:
         """Read, change and write rows; see `OnlineStore`."""
-        kinds = self._view(view)[1]
-
-        def changing(each: str) -> _Changing:
-            def change(held: _Values, stamp: Stamp | None) -> _Made | _Leave:
-                row = changes[each](decoded(held, stamp) if held is not None and stamp else None)
-                if row is None:
-                    return _LEAVE
-                return prepared(view, each, row, kinds, stamp.base if stamp else 0)
-
-            return change
-
-        keys = Keys(self._project, key)
+        kinds, keys = self._view(view)[1], Keys(self._project, key)
+        made = {
+            keys.of(each): updating(view, each, kinds, change) for each, change in changes.items()
+        }
         with self._writer.speaking_plainly():
-            self._change(view, {keys.of(each): changing(each) for each in changes})
+            self._change(view, made)
 
     def remove(self, view: str, key: str, ids: Iterable[str]) -> int:
         """Remove rows; see `OnlineStore`."""
@@ -182,22 +164,12 @@ class RedisStore:
         del key
         limit = microseconds(since, "since")
         kinds = self._view(view, anew=True)[1]
-
-        def changing(each: str) -> _Changing:
-            def change(held: _Values, stamp: Stamp | None) -> _Made | _Leave:
-                if held is None or stamp is None or stamp.base >= limit:
-                    return _LEAVE
-                row = remainder(decoded(held, stamp)) if remainder else None
-                return None if row is None else prepared(view, each, row, kinds, 0)
-
-            return change
-
         removed = 0
         fields = Fields(view)
         with self._writer.speaking_plainly():
             for page in self._pages(view, [fields.ts, fields.age]):
                 old = {
-                    key: changing(each)
+                    key: retiring(view, each, kinds, limit, remainder)
                     for each, key, (ts, held) in page
                     if ts is not None and stamp_of(ts, held).base < limit
                 }
@@ -266,20 +238,20 @@ class RedisStore:
     def _put(self, view: str, key: str, rows: Rows, nonce: bytes, merge: Merge | None) -> Written:
         keys = Keys(self._project, key)
         mode = b"newest" if merge is None else b"replace" if merge is replace else b"merge"
-        commands = _put_commands(view, [keys.of(each) for each in rows.ids], rows, nonce, mode)
+        commands = put_commands(view, [keys.of(each) for each in rows.ids], rows, nonce, mode)
         answers = self._run(PUT, commands, len(rows))
         stale = answers.count(0)
         merged = [index for index, answer in enumerate(answers) if answer == 2]
         if merge and merged:
             kinds = self._view(view)[1]
-            merging = {
-                keys.of(rows.ids[index]): _merging(view, rows, index, kinds, merge)
+            changes = {
+                keys.of(rows.ids[index]): merging(view, rows, index, kinds, merge)
                 for index in merged
             }
-            self._change(view, merging)
+            self._change(view, changes)
         return Written(len(rows) - stale, len(merged), stale + rows.older)
 
-    def _change(self, view: str, changing: Mapping[bytes, _Changing]) -> int:
+    def _change(self, view: str, changing: Mapping[bytes, Changing]) -> int:
         """Change rows by what they hold, each in one step; return how many were removed."""
         fields, names = Fields(view), list(self._view(view)[1])
         every = [fields.ts, fields.age, *map(fields.feature, names)]
@@ -299,11 +271,11 @@ class RedisStore:
                 stamp = stamp_of(ts, held) if ts is not None else None
                 values = dict(zip(names, (each or b"" for each in messages), strict=True))
                 made = changing[key](values if stamp else None, stamp)
-                if isinstance(made, _Leave):
+                if isinstance(made, Leave):
                     continue
                 seen = (fields.ts, fields.age, ts or b"", held or b"")
-                tried[key], change = _change_words(fields, made, every)
-                commands[key] = packed(b"EVALSHA", _sha(SWAP), b"1", key, *seen, *change)
+                tried[key], change = change_words(fields, made, every)
+                commands[key] = packed(b"EVALSHA", sha(SWAP), b"1", key, *seen, *change)
             answers = self._run(SWAP, b"".join(commands.values()), len(commands))
             done = dict(zip(commands, answers, strict=True))
             removed += sum(1 for key, answer in done.items() if answer and not tried[key])
@@ -324,52 +296,3 @@ class RedisStore:
         except redis.exceptions.NoScriptError:
             self._writer.redis.script_load(script)
             return self._writer.send(commands, count)
-
-
-def _put_commands(view: str, keys: Sequence[bytes], rows: Rows, nonce: bytes, mode: bytes) -> bytes:
-    fields = Fields(view)
-    head = b"*%d\r\n" % (4 + 1 + 4 + 2 * len(rows.values)) + b"".join(
-        words([b"EVALSHA", _sha(PUT), b"1"])
-    )
-    known: dict[Stamp, bytes] = {}
-    for stamp in rows.stamps:
-        if stamp not in known:
-            ts = timestamp(stamp.event)
-            known[stamp] = b"".join(words([mode, fields.ts, ts, fields.age, age(stamp, nonce, ts)]))
-    columns = (words(each, word(fields.feature(name))) for name, each in rows.values.items())
-    ages = (known[stamp] for stamp in rows.stamps)
-    parts = zip(words(keys, head), ages, *columns, strict=True)
-    return b"".join(part for row in parts for part in row)
-
-
-def _merging(
-    view: str, rows: Rows, index: int, kinds: Mapping[str, str], merge: Merge
-) -> _Changing:
-    new = rows.stamps[index]
-
-    def change(held: _Values, stamp: Stamp | None) -> _Made | _Leave:
-        # Judged again: it may have changed since the server said that it must be merged.
-        verdict = judge([new], [stamp], merge)
-        if verdict.stale:
-            return _LEAVE
-        if held is None or stamp is None or verdict.put:
-            return {name: each[index] for name, each in rows.values.items()}, new
-        row = made_now(merge(rows.row(index), decoded(held, stamp)))
-        return prepared(view, rows.ids[index], row, kinds, new.created)
-
-    return change
-
-
-def _change_words(fields: Fields, made: _Made, every: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
-    """Return the content of `_age:` afterwards, and the command that makes it so."""
-    if made is None:
-        return b"", [b"HDEL", *every]
-    values, stamp = made
-    ts = timestamp(stamp.event)
-    exact = age(stamp, new_nonce(), ts)
-    features = [part for name, each in values.items() for part in (fields.feature(name), each)]
-    return exact, [b"HSET", fields.ts, ts, fields.age, exact, *features]
-
-
-def _sha(script: str) -> bytes:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest().encode()

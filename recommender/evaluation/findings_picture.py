@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recommender.evaluation.findings import Findings, HeadFacts, LongTermFacts, OffPolicyFacts
+from recommender.evaluation.findings import Findings, HeadFacts, OffPolicyFacts
+from recommender.evaluation.long_term.facts import LongTermFacts
 from recommender.evaluation.picture import Picture, Row, Tick, axis
 from recommender.evaluation.records import Interval
 

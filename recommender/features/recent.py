@@ -9,8 +9,8 @@ Two deliveries of one event id with different contents are a defect of whoever s
 first one wins, and the second is counted.
 
 A row also remembers when each event reached us by stream (`arrivals`). A new batch snapshot holds
-everything that had arrived before its reading began, its *watermark*; `rebase` puts on top of it
-what has arrived since, and forgets whatever else the batch no longer holds.
+everything that had arrived before its reading began; what has arrived since comes on top of it
+(`recommender.features.rebase`).
 """
 
 from __future__ import annotations
@@ -252,75 +252,6 @@ def _remembering(recent: Recent, again: Iterable[Event]) -> Recent:
     return replace(recent, arrivals=arrivals, as_of=as_of)
 
 
-def rebase(
-    snapshot: Mapping[str, Any], stored: Mapping[str, Any], limit: int, skew_ms: int = 0
-) -> dict[str, Any]:
-    """Return a snapshot's row with what has reached us since the snapshot was read.
-
-    An event that both hold keeps the arrival it has in the stored row: so even a snapshot that
-    was read before that arrival, but is published later, does not lose it. Nothing arrived is
-    lost unless it had been pushed out of the stored window by events that the batch has dropped
-    since; it has landed, so the next snapshot holds it.
-
-    Args:
-        snapshot: features by name, and `created`: when the reading of its events began, a
-            datetime or UTC milliseconds.
-        stored: features by name, as the online store holds them. One that is damaged counts as
-            empty: everything in it that matters has landed.
-        limit: most recent events kept.
-        skew_ms: how far the clocks of the batch's reader and of the stream's writer may be
-            apart; events that arrived up to this much before the watermark are kept as well.
-
-    Returns:
-        The row to write: features, `event_timestamp`, and the snapshot's `created`.
-    """
-    created = snapshot["created"]
-    base = Recent.from_row(snapshot)
-    since = _since(stored, _milliseconds(created) - skew_ms)
-    arrivals = _arrivals(stored)
-    remembered = [
-        arrival or arrivals.get(name, 0)
-        for name, arrival in zip(base.event_ids, base.arrivals, strict=True)
-    ]
-    as_of = max(base.as_of, *remembered, 0)
-    base = replace(base, arrivals=remembered, as_of=as_of)
-    merged = append(base, since, limit) or base
-    return {**merged.row(), "created": created}
-
-
-def arrived_since(
-    stored: Mapping[str, Any], watermark_ms: int, limit: int, skew_ms: int = 0
-) -> dict[str, Any] | None:
-    """Return what remains of a user whom a new snapshot does not hold.
-
-    Args:
-        stored: features by name, as the online store holds them.
-        watermark_ms: when the reading of the snapshot's events began, UTC milliseconds.
-        limit: most recent events kept.
-        skew_ms: as for `rebase`.
-
-    Returns:
-        A row of the events that have arrived since; None if there is none, and the row can go.
-    """
-    since = _since(stored, watermark_ms - skew_ms)
-    made = append(None, since, limit)
-    return None if made is None else made.row()
-
-
-def _since(stored: Mapping[str, Any], watermark_ms: int) -> list[Event]:
-    try:
-        held = Recent.from_row(stored)
-    except (TypeError, ValueError):
-        return []
-    # 0 is "by batch", also where a clock stands before 1970.
-    return [e for e in held.events() if e.arrival and e.arrival >= watermark_ms]
-
-
-def _arrivals(stored: Mapping[str, Any]) -> dict[str, int]:
-    pairs = zip(stored.get("event_ids") or (), stored.get("arrivals") or (), strict=False)
-    return {name: arrival for name, arrival in pairs if arrival}
-
-
 def _found(recent: Recent, event_id: str) -> Event:
     at = list(recent.event_ids).index(event_id)
     return Event(*(column[at] for column in recent.columns()))
@@ -330,10 +261,3 @@ def _same(one: Event, other: Event) -> bool:
     """Tell whether two deliveries say the same; when they arrived does not matter."""
     values = one.value == other.value or (one.value != one.value and other.value != other.value)
     return values and one[:4] == other[:4]
-
-
-def _milliseconds(moment: datetime | int) -> int:
-    if isinstance(moment, int):
-        return moment
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(milliseconds=1)

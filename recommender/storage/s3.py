@@ -13,15 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from recommender.errors import StorageError
 from recommender.files import atomic_file
 from recommender.progress import Progress
 from recommender.storage.local import uploads
+from recommender.storage.s3_client import is_conflict, s3_client
 from recommender.storage.s3_errors import translated
 from recommender.storage.store import (
     Blob,
@@ -75,7 +74,7 @@ class S3Store(Store):
         # Made at first use: boto3 looks for credentials and the region then, not at import.
         if self._cached_client is None:
             with translated(self.location):
-                self._cached_client = _client(self._timeout_s)
+                self._cached_client = s3_client(self._timeout_s)
         return self._cached_client
 
     def _name(self, key: str) -> str:
@@ -129,7 +128,7 @@ class S3Store(Store):
                     **condition,
                 )
             except ClientError as error:
-                if not _is_conflict(error, if_match):
+                if not is_conflict(error, if_match):
                     raise
                 if error.response["ResponseMetadata"].get("RetryAttempts", 0):
                     # The first try may have been stored and only its answer lost.
@@ -271,31 +270,6 @@ class S3Store(Store):
                         if not each["Key"].endswith("/")
                     ]
         return tuple(found)
-
-
-def _client(timeout_s: float) -> S3Client:
-    session = boto3.session.Session()
-    settings: dict[str, Any] = {
-        "retries": {"mode": "standard", "total_max_attempts": 4},
-        "connect_timeout": timeout_s,
-        "read_timeout": 30,
-    }
-    region = session.region_name or "us-east-1"
-    client = session.client("s3", region_name=region, config=Config(**settings))
-    configured = session._session.get_scoped_config().get("s3", {})
-    style = configured.get("addressing_style") if isinstance(configured, dict) else None
-    if ".amazonaws." not in client.meta.endpoint_url and not style:
-        # Other servers seldom have a DNS name per bucket.
-        settings["s3"] = {"addressing_style": "path"}
-        client = session.client("s3", region_name=region, config=Config(**settings))
-    return client
-
-
-def _is_conflict(error: ClientError, if_match: str | None) -> bool:
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    code = error.response.get("Error", {}).get("Code", "")
-    gone = if_match is not None and code in ("NoSuchKey", "404")
-    return status in (409, 412) or gone
 
 
 def _hidden(key: str) -> bool:

@@ -14,10 +14,8 @@ and live traffic come out of a restart as the same version.
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from recommender.config.rollout import RolloutConfig
 from recommender.errors import RolloutError, UserError
@@ -25,7 +23,7 @@ from serving.rollout import intent as intents
 from serving.rollout import plan as planning
 from serving.rollout.clock import Clock
 from serving.rollout.guardrails import Verdict
-from serving.rollout.intent import Action, Intent
+from serving.rollout.intent import Action
 from serving.rollout.state import Phase, Rollouts, State
 from serving.rollout.stepping import Stepper
 from serving.rollout.target import (
@@ -37,8 +35,7 @@ from serving.rollout.target import (
     Target,
     Traffic,
 )
-
-logger = logging.getLogger(__name__)
+from serving.rollout.transitions import Transitions
 
 
 class Engine:
@@ -66,6 +63,7 @@ class Engine:
         clock: Clock | None = None,
     ) -> None:
         self._stepper = Stepper(target, rollouts, config, clock or Clock())
+        self._moves = Transitions(rollouts, config)
         self._target = target
         self._champions = champions
         self._rollouts = rollouts
@@ -88,7 +86,7 @@ class Engine:
             if state.phase in (Phase.COMMITTING, Phase.ROLLING_BACK):
                 settled = self._drive(state, None)
             elif intent and intent.action is Action.ABORT:
-                settled = self._drive(self._heed(state, intent), None)
+                settled = self._drive(self._moves.heed(state, intent), None)
         return settled
 
     def obey(self) -> State | None:
@@ -100,7 +98,7 @@ class Engine:
         settled = self.settle()
         for state in self._rollouts.unfinished():
             if intent := intents.heard(self._rollouts.of(state)):
-                after = self._heed(state, intent)
+                after = self._moves.heed(state, intent)
                 if after.phase is Phase.PROMOTING:
                     settled = self._drive(after, None)
         return settled
@@ -139,7 +137,7 @@ class Engine:
             if same and state is None:
                 state = old
             else:
-                self._drive(self._moved(old, Phase.ROLLING_BACK, "superseded"), None)
+                self._drive(self._moves.to(old, Phase.ROLLING_BACK, "superseded"), None)
         if state is None:
             live = isinstance(traffic, Arrivals)
             users = 0 if isinstance(traffic, Arrivals) else traffic.users
@@ -170,7 +168,7 @@ class Engine:
         early = state.phase in (Phase.STARTING, Phase.PROMOTING)
         word = intents.heard(self._rollouts.of(state)) if early else None
         if word and word.action is Action.ABORT:
-            return self._heed(state, word)
+            return self._moves.heed(state, word)
         try:
             match state.phase:
                 case Phase.STARTING:
@@ -190,17 +188,17 @@ class Engine:
                 # It is the stable version that can't be served; to go back again won't help.
                 told = f"there is no way back to {state.stable}: {error.message}"
                 raise RolloutError(told, error.hint) from error
-            return self._lose(state, str(error))
+            return self._moves.lose(state, str(error))
 
     def _start(self, state: State) -> State:
         plan = state.plan
         if plan.steps and self._config.shadow.enabled:
             note = f"a copy of {self._config.shadow.percent:g} % of the live users"
-            return self._moved(state, Phase.SHADOWING, note)
+            return self._moves.to(state, Phase.SHADOWING, note)
         if plan.steps:
             self._serve_both(state)
-            return self._moved(state, Phase.STEPPING, self._share(state, 0), step=0)
-        return self._lose(
+            return self._moves.to_step(state, 0)
+        return self._moves.lose(
             state,
             f"{plan.users} held-out users are too few for a canary: with "
             f"{self._config.minimum_users_per_arm} users per arm it takes "
@@ -222,11 +220,11 @@ class Engine:
         ended = self._stepper.shadow(state, self._target)
         state = ended.state
         if ended.intent:
-            return self._heed(state, ended.intent)
+            return self._moves.heed(state, ended.intent)
         if ended.verdict is Verdict.PROMOTE:
-            return self._moved(state, Phase.STEPPING, self._share(state, 0), step=0)
+            return self._moves.to_step(state, 0)
         held = "" if ended.verdict is Verdict.ROLL_BACK else "could not be judged in time: "
-        return self._lose(state, f"in the shadow: {held}{ended.reason}")
+        return self._moves.lose(state, f"in the shadow: {held}{ended.reason}")
 
     def _step(self, state: State, traffic: Traffic | Arrivals) -> State:
         """Take one step and turn its end into a transition."""
@@ -234,42 +232,24 @@ class Engine:
         ended = self._stepper.step(state, traffic)
         state = ended.state
         if ended.intent:
-            return self._heed(state, ended.intent)
+            return self._moves.heed(state, ended.intent)
         percent = state.plan.steps[state.step].percent
         if ended.verdict is Verdict.ROLL_BACK:
-            return self._lose(state, f"at {percent} %: {ended.reason}")
+            return self._moves.lose(state, f"at {percent} %: {ended.reason}")
         if ended.verdict is Verdict.HOLD:
             what = "no users are left" if state.traffic == "replay" else "its time is over"
-            return self._lose(state, f"at {percent} %: held, and {what}: {ended.reason}")
+            return self._moves.lose(state, f"at {percent} %: held, and {what}: {ended.reason}")
         if state.step + 1 < len(state.plan.steps):
-            following = state.step + 1
-            note = self._share(state, following)
-            return self._moved(state, Phase.STEPPING, note, step=following)
-        return self._moved(state, Phase.PROMOTING, f"at {percent} %: {ended.reason}")
-
-    def _share(self, state: State, step: int) -> str:
-        soak = self._config.soak_of(step)
-        return f"{state.plan.steps[step].percent} %" + (f", soak {soak:g} s" if soak else "")
-
-    def _heed(self, state: State, intent: Intent) -> State:
-        """Do what a person has said; the word is used up."""
-        intents.forget(self._rollouts.of(state))
-        if intent.action is Action.ABORT:
-            return self._lose(state, f"aborted by hand: {intent.reason}")
-        harm = intents.against(state.judgements)
-        if harm and not intent.force:
-            note = f"promotion by hand refused ({intent.reason}): {harm}"
-            return self._moved(state, state.phase, note)
-        told = f"promoted by hand: {intent.reason}"
-        if harm:
-            told += f" (forced, against: {harm})"
-        return self._moved(state, Phase.PROMOTING, told)
+            return self._moves.to_step(state, state.step + 1)
+        return self._moves.to(state, Phase.PROMOTING, f"at {percent} %: {ended.reason}")
 
     def _prepare(self, state: State) -> State:
         """Make everything ready that can fail, while all of it can still be given up."""
         self._publish()
         self._target.prepare(state.candidate)
-        return self._moved(state, Phase.COMMITTING, "switching the champion and the live traffic")
+        return self._moves.to(
+            state, Phase.COMMITTING, "switching the champion and the live traffic"
+        )
 
     def _commit(self, state: State) -> State:
         self._target.prepare(state.candidate)  # after a kill its server may be gone
@@ -278,7 +258,7 @@ class Engine:
             state.candidate, run_id=self._run_id, reason=reason, over=state.stable
         )
         self._target.promote(state.candidate)
-        return self._moved(state, Phase.PROMOTED, "everybody gets it")
+        return self._moves.to(state, Phase.PROMOTED, "everybody gets it")
 
     def _roll_back(self, state: State) -> State:
         """Take the candidate away; if it was committed halfway, bring the champion back."""
@@ -292,7 +272,7 @@ class Engine:
         self._target.rollback()
         if state.lost:
             self._champions.withdraw(state.candidate, run_id=self._run_id, reason=state.reason)
-        return self._moved(state, Phase.ROLLED_BACK, "the champion has all of the traffic")
+        return self._moves.to(state, Phase.ROLLED_BACK, "the champion has all of the traffic")
 
     def _give_up(self, state: State, error: UserError) -> None:
         """After an error that isn't the candidate's: back to how it was, as far as that works.
@@ -301,7 +281,7 @@ class Engine:
         """
         with suppress(UserError):
             if state.phase is not Phase.ROLLING_BACK:
-                state = self._moved(state, Phase.ROLLING_BACK, f"broken off: {error.message}")
+                state = self._moves.to(state, Phase.ROLLING_BACK, f"broken off: {error.message}")
             self._note(state)
             while not state.phase.final:
                 state = self._roll_back(state)
@@ -312,21 +292,6 @@ class Engine:
         """Tell the target what it is about to be changed for, where it writes such things down."""
         if isinstance(self._target, Chronicling):
             self._target.note(state)
-
-    def _lose(self, state: State, reason: str) -> State:
-        """Begin to roll back, because of what the candidate is."""
-        return self._moved(replace(state, lost=True), Phase.ROLLING_BACK, reason)
-
-    def _moved(self, state: State, phase: Phase, note: str, step: int | None = None) -> State:
-        """Write the transition, then return the state after it."""
-        state = state.moved(phase, note)
-        if step is not None:
-            state = replace(state, step=step, soaked_s=0.0, began_ms=0)
-        if phase in (Phase.PROMOTING, Phase.ROLLING_BACK):
-            state = replace(state, reason=note)
-        self._rollouts.save(state)
-        logger.info("rollout %s: %s: %s", state.id, phase, note)
-        return state
 
     def _fingerprint(self, traffic: Traffic | Arrivals) -> str:
         told = f"{self._config.model_dump_json()}\0{traffic.fingerprint}"

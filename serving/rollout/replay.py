@@ -13,9 +13,9 @@ import httpx
 
 from recommender.config import Config
 from recommender.errors import ServingError
+from serving.proxy import LANE_HEADER, VERSION_HEADER
 from serving.rollout.heldout import HeldOutUser
 from serving.rollout.records import Arm, Record
-from serving.router import LANE_HEADER, VERSION_HEADER
 from serving.routes import REHEARSAL
 
 # Users whose requests are sent, and whose records are written, together.

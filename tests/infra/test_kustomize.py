@@ -228,8 +228,9 @@ def test_every_bucket_that_is_named_is_made_by_terraform_with_the_accounts_numbe
 
 @pytest.mark.parametrize("environment", OVERLAYS)
 def test_the_bot_can_roll_out_in_the_overlays_layout(environment):
-    from serving.rollout.gitops.layout import Model, Shares, parse, render
+    from serving.rollout.gitops.layout import parse, render
     from serving.rollout.gitops.people import people
+    from serving.rollout.gitops.shares import Model, Shares
 
     path = f"infra/kustomize/overlays/{environment}/serving"
 
@@ -246,9 +247,9 @@ def test_the_bot_can_roll_out_in_the_overlays_layout(environment):
 
 
 def test_the_bots_rollout_renders_in_the_namespace_with_a_canary(tmp_path):
-    from serving.rollout.gitops.layout import Model, Shares
     from serving.rollout.gitops.layout import render as files_of
     from serving.rollout.gitops.people import people
+    from serving.rollout.gitops.shares import Model, Shares
 
     shutil.copytree(KUSTOMIZE / "overlays" / "prod" / "serving", tmp_path / "serving")
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.evaluation.long_term.simulator import Journal, Policy, World
+from recommender.evaluation.long_term.journal import Journal
+from recommender.evaluation.long_term.policies import Policy
+from recommender.evaluation.long_term.simulator import World
 from recommender.evaluation.metrics.exposure import (
     coverage,
     exposure,

@@ -1,4 +1,4 @@
-"""Policies that can be let loose on the simulated world.
+"""What a policy is asked in the simulated world and what it answers; and some policies.
 
 Shape letters: B visitors, I items, D topics, K places.
 """
@@ -6,16 +6,52 @@ Shape letters: B visitors, I items, D topics, K places.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.evaluation.long_term.simulator import Shown, Visits
 from recommender.features.sequences import Histories
 from recommender.ranking import Scores
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class Policy(Protocol):
+    """What fills the places."""
+
+    def lists(self, visits: Visits, rng: np.random.Generator) -> Shown:
+        """Choose a list for each visitor."""
+        ...
+
+
+@dataclass(frozen=True)
+class Visits:
+    """What a policy may know of today's visitors: their clicks, never their minds.
+
+    Attributes:
+        people: rows, (B,).
+        histories: their clicks so far (actions 1 = click, 2 = conversion).
+        day: 0 …
+    """
+
+    people: Ints
+    histories: Histories
+    day: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Lists and how they came about.
+
+    Attributes:
+        items: rows of items, best first, (B, K).
+        propensities: the chance of each item at its place, given those above, (B, K).
+    """
+
+    items: Ints
+    propensities: Doubles
 
 
 @dataclass(frozen=True)

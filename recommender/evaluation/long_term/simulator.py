@@ -24,15 +24,14 @@ Shape letters: U people, I items, D topics, B people who visit today, K places, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.evaluation.long_term.journal import Day, Journal, Lists, journal_of
+from recommender.evaluation.long_term.policies import Doubles, Ints, Policy, Shown, Visits
 from recommender.features.sequences import Histories
 
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 DAY_MS = 86_400_000
 
 
@@ -70,72 +69,6 @@ class Habits:
     visit_pull: float = 1.5
     churn: float = 0.03
     churn_pull: float = 2.0
-
-
-class Policy(Protocol):
-    """What fills the places."""
-
-    def lists(self, visits: Visits, rng: np.random.Generator) -> Shown:
-        """Choose a list for each visitor."""
-        ...
-
-
-@dataclass(frozen=True)
-class Visits:
-    """What a policy may know of today's visitors: their clicks, never their minds.
-
-    Attributes:
-        people: rows, (B,).
-        histories: their clicks so far (actions 1 = click, 2 = conversion).
-        day: 0 …
-    """
-
-    people: Ints
-    histories: Histories
-    day: int
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Lists and how they came about.
-
-    Attributes:
-        items: rows of items, best first, (B, K).
-        propensities: the chance of each item at its place, given those above, (B, K).
-    """
-
-    items: Ints
-    propensities: Doubles
-
-
-@dataclass
-class Journal:
-    """What happened, day by day, in the order of the days.
-
-    Attributes:
-        visited: whether a person visited, (T, U).
-        alive: whether a person had not left at the start of a day, (T, U).
-        clicks, conversions, dislikes: of each person on each day, (T, U).
-        satisfaction: of each person at the end of each day, (T, U).
-        people, days: of each list shown, (N,).
-        shown, propensities, clicked, bought, disliked: each list, (N, K).
-        own: the policy that filled each list, as given to `World.run`, (N,).
-    """
-
-    visited: NDArray[np.bool_]
-    alive: NDArray[np.bool_]
-    clicks: Ints
-    conversions: Ints
-    dislikes: Ints
-    satisfaction: Doubles
-    people: Ints
-    days: Ints
-    shown: Ints
-    propensities: Doubles
-    clicked: NDArray[np.bool_]
-    bought: NDArray[np.bool_]
-    disliked: NDArray[np.bool_]
-    own: Ints
 
 
 @dataclass
@@ -202,10 +135,10 @@ class World:
         own = np.broadcast_to(
             np.zeros(people, np.int64) if assigned is None else assigned, (days, people)
         )
-        kept: list[_Day] = []
+        kept: list[Day] = []
         for day in range(days):
             kept.append(self._live(policies, own[day], rng, aside))
-        return _journal(kept, people)
+        return journal_of(kept, people)
 
     def _live(
         self,
@@ -213,7 +146,7 @@ class World:
         own_U: Ints,
         rng: np.random.Generator,
         aside: np.random.Generator,
-    ) -> _Day:
+    ) -> Day:
         habits = self.habits
         alive = self.alive.copy()
         # Chance is drawn for everybody, come or not: so it doesn't depend on what was shown.
@@ -233,7 +166,7 @@ class World:
         left[visitors] = leave_U[visitors] < hazard[visitors]
         self.alive &= ~left
         self._sleep(rng)
-        return _Day(self.day - 1, alive, visitors, self.satisfaction.copy(), shown)
+        return Day(self.day - 1, alive, visitors, self.satisfaction.copy(), shown)
 
     def _visit(
         self,
@@ -242,7 +175,7 @@ class World:
         lists: Shown,
         rng: np.random.Generator,
         aside: np.random.Generator,
-    ) -> _Lists:
+    ) -> Lists:
         habits, items_BK = self.habits, lists.items
         places = items_BK.shape[1]
         mood_BD = self.interest[people] - self.satiation[people]
@@ -270,7 +203,7 @@ class World:
         )
         self.satisfaction[people] += habits.memory * (felt_B - self.satisfaction[people])
         self._remember(people, items_BK, clicked_BK, bought_BK)
-        return _Lists(row, people, lists, clicked_BK, bought_BK, disliked_BK)
+        return Lists(row, people, lists, clicked_BK, bought_BK, disliked_BK)
 
     def _remember(
         self,
@@ -306,59 +239,6 @@ class World:
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             now=np.full(len(people), self.day * DAY_MS, np.int64),
         )
-
-
-@dataclass(frozen=True)
-class _Lists:
-    own: int
-    people: Ints
-    lists: Shown
-    clicked: NDArray[np.bool_]
-    bought: NDArray[np.bool_]
-    disliked: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Day:
-    day: int
-    alive: NDArray[np.bool_]
-    visitors: Ints
-    satisfaction: Doubles
-    shown: list[_Lists]
-
-
-def _journal(days: list[_Day], people: int) -> Journal:
-    visited = np.zeros((len(days), people), bool)
-    clicks = np.zeros((len(days), people), np.int64)
-    conversions = np.zeros((len(days), people), np.int64)
-    dislikes = np.zeros((len(days), people), np.int64)
-    for row, day in enumerate(days):
-        visited[row, day.visitors] = True
-        for part in day.shown:
-            clicks[row, part.people] = part.clicked.sum(axis=1)
-            conversions[row, part.people] = part.bought.sum(axis=1)
-            dislikes[row, part.people] = part.disliked.sum(axis=1)
-    lists = [(day.day, part) for day in days for part in day.shown]
-    return Journal(
-        visited=visited,
-        alive=np.stack([day.alive for day in days]),
-        clicks=clicks,
-        conversions=conversions,
-        dislikes=dislikes,
-        satisfaction=np.stack([day.satisfaction for day in days]),
-        people=_joined([part.people for _, part in lists]),
-        days=_joined([np.full(len(part.people), day) for day, part in lists]),
-        shown=_joined([part.lists.items for _, part in lists]),
-        propensities=_joined([part.lists.propensities for _, part in lists]),
-        clicked=_joined([part.clicked for _, part in lists]),
-        bought=_joined([part.bought for _, part in lists]),
-        disliked=_joined([part.disliked for _, part in lists]),
-        own=_joined([np.full(len(part.people), part.own) for _, part in lists]),
-    )
-
-
-def _joined(parts: list[NDArray]) -> NDArray:  # type: ignore[type-arg]
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _unit(vectors: Doubles) -> Doubles:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from recommender.config import Config
-from recommender.evaluation.findings import EffectFacts, VersionFacts, VersionsFacts
 from recommender.evaluation.long_term import interrupted, matched
 from recommender.evaluation.long_term.changes import (
     INTERRUPTED,
@@ -16,6 +15,7 @@ from recommender.evaluation.long_term.changes import (
     by_people,
     changes,
 )
+from recommender.evaluation.long_term.facts import EffectFacts, VersionFacts, VersionsFacts
 from recommender.evaluation.long_term.served_lists import Bools, Shown
 from recommender.evaluation.long_term.visits import DAY_MS
 from recommender.evaluation.records import Interval, rounded

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.config.actions import ActionsConfig
-from recommender.evaluation.findings import LongTermFacts, ProxyFacts, RetentionFacts
 from recommender.evaluation.long_term import retention as cohorts
+from recommender.evaluation.long_term.facts import LongTermFacts, ProxyFacts, RetentionFacts
 from recommender.evaluation.long_term.proxy import CAVEATS as PROXY_CAVEATS
 from recommender.evaluation.long_term.proxy import validate_by_time
 from recommender.evaluation.long_term.visits import DAY_MS, active_days, sessions

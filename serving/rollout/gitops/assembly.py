@@ -7,14 +7,16 @@ from typing import Any
 from recommender.config import Config
 from recommender.errors import ConfigError
 from recommender.registry import Registry
+from serving.rollout.gitops.arms import Patience
+from serving.rollout.gitops.commits import Identity
 from serving.rollout.gitops.folder import Folder
 from serving.rollout.gitops.git import Git
 from serving.rollout.gitops.github import GitHub
-from serving.rollout.gitops.layout import Model
 from serving.rollout.gitops.observers import ClusterObserver, Observer, Unobserved
 from serving.rollout.gitops.pull_requests import Forge, NoForge, Proposals
-from serving.rollout.gitops.repository import Identity, Repository
-from serving.rollout.gitops.target import GitOpsTarget, Patience
+from serving.rollout.gitops.repository import Repository
+from serving.rollout.gitops.shares import Model
+from serving.rollout.gitops.target import GitOpsTarget
 
 
 def assembled(config: Config, registry: Registry) -> GitOpsTarget:

@@ -15,10 +15,11 @@ from typing import Any
 
 from recommender.errors import RolloutError
 from serving.rollout.gitops import layout
-from serving.rollout.gitops.layout import Found, Model, Shares
+from serving.rollout.gitops.commits import Change
 from serving.rollout.gitops.messages import Step, message
 from serving.rollout.gitops.people import People, documents, people
-from serving.rollout.gitops.repository import PENDING, PUSHED, Change, Repository
+from serving.rollout.gitops.repository import PENDING, PUSHED, Repository
+from serving.rollout.gitops.shares import Found, Model, Shares
 from serving.rollout.state import State
 
 logger = logging.getLogger(__name__)

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import yaml
 
 from recommender.errors import RolloutError
 from serving.rollout.gitops.people import LayoutError, People, documents
+from serving.rollout.gitops.shares import Found, Model, Shares
 from serving.rollout.kserve import patches
 from serving.rollout.kserve.patches import merged
 from serving.rollout.kserve.situation import Mode
@@ -34,53 +35,6 @@ FILES = (COMPONENT, PATCH, RUNTIMES, RECORD)
 _HEADER = "# Written by ostinato at each step of a rollout. What you own is beside this folder.\n"
 _MAY_CHANGE = frozenset({"name", "minReplicas", "canaryTrafficPercent", "model"})
 _MAY_CHANGE_OF_MODEL = frozenset({"runtime", "storageUri"})
-
-
-@dataclass(frozen=True)
-class Model:
-    """A version, as a cluster is told of it.
-
-    Attributes:
-        version: in the registry.
-        storage_uri: its immutable place.
-        runtime: name of its ServingRuntime.
-    """
-
-    version: str
-    storage_uri: str
-    runtime: str
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Who is served.
-
-    Attributes:
-        stable: who gets everything but the candidate's share; None before the first model.
-        candidate: who gets a share, or None.
-        percent: the candidate's share.
-        rolled_back: whether the last candidate was taken back.
-    """
-
-    stable: Model | None
-    candidate: Model | None = None
-    percent: int = 0
-    rolled_back: bool = False
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the bot's folder says.
-
-    Attributes:
-        shares: who is served.
-        rollout: id of the rollout that wrote it; "" for none.
-        edited: what is not as the bot left it, "" if everything is.
-    """
-
-    shares: Shares
-    rollout: str = ""
-    edited: str = ""
 
 
 def render(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from serving.rollout.gitops.layout import Shares
+from serving.rollout.gitops.shares import Shares
 from serving.rollout.state import State
 
 _WIDTH = 76

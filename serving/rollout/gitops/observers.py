@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from recommender.config.rollout_targets import KServeTargetConfig
 from recommender.errors import RolloutError
-from serving.rollout.gitops.layout import Shares
+from serving.rollout.gitops.shares import Shares
 from serving.rollout.kserve import status
 from serving.rollout.kserve.client import Cluster, Resource
 from serving.rollout.kserve.patches import KNATIVE_MOST

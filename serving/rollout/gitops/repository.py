@@ -16,55 +16,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from feature_repo.stream.retry import pause_s
+from serving.rollout.gitops.commits import Change, Commit, Identity
 from serving.rollout.gitops.git import Git, GitError, RejectedError, UnreachableError
 
 logger = logging.getLogger(__name__)
 
 PUSHED, PENDING = "refs/ostinato/pushed", "refs/ostinato/pending"
 _LISTINGS = 8
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who commits."""
-
-    name: str
-    email: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a commit does.
-
-    Attributes:
-        files: contents by path in the repository; None removes a file.
-        message: of the commit.
-    """
-
-    files: Mapping[str, str | None]
-    message: str
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One commit, for people.
-
-    Attributes:
-        id: its hash.
-        author: name and address.
-        subject: first line of its message.
-    """
-
-    id: str
-    author: str
-    subject: str
-
-    def __str__(self) -> str:
-        return f"{self.id[:12]} by {self.author} ({self.subject})"
 
 
 class Repository:

@@ -10,37 +10,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from recommender.config import Config
-from recommender.errors import RolloutError, ServingError
+from recommender.errors import RolloutError
 from recommender.registry import Registry
+from serving.rollout.gitops.arms import Arms, Patience
 from serving.rollout.gitops.folder import Current, Decide, Folder
-from serving.rollout.gitops.layout import Model, Shares
 from serving.rollout.gitops.messages import Step
 from serving.rollout.gitops.observers import Observer
 from serving.rollout.gitops.pull_requests import Proposals
-from serving.rollout.kserve.status import Progress, Reading
+from serving.rollout.gitops.shares import Model, Shares
 from serving.rollout.state import State
-from serving.rollout.target import CandidateError
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long is waited for what a commit brings about.
-
-    Attributes:
-        timeout_s: for the controller and the cluster to carry it out.
-        poll_s: between two looks.
-        unready_s: how long an arm that was ready may be not ready.
-    """
-
-    timeout_s: float = 900.0
-    poll_s: float = 5.0
-    unready_s: float = 60.0
 
 
 class GitOpsTarget:
@@ -69,13 +53,9 @@ class GitOpsTarget:
         self._folder = folder
         self._model_of = model_of
         self._observer = observer
-        self._patience = patience
+        self._arms = Arms(observer, patience, pause, clock)
         self._proposals = proposals
-        self._pause = pause
-        self._clock = clock
         self._state: State | None = None
-        self._unready: dict[str, float] = {}
-        self._looked = -float("inf")
 
     @classmethod
     def of(cls, config: Config, registry: Registry) -> GitOpsTarget:
@@ -182,24 +162,12 @@ class GitOpsTarget:
             ServingError: the stable arm isn't ready any more.
             RolloutError: people have changed the bot's folder.
         """
-        if self._clock() - self._looked < self._patience.poll_s:
+        if not self._arms.due():
             return
-        self._looked = self._clock()
         current = self._intact(self._folder.look())
         if not self._has(current, self._state.candidate if self._state else None):
             raise self._folder.foreign(current, "the canary is not in Git any more")
-        # The stable one first: where both are gone, it wasn't the candidate.
-        for arm in ("stable", "candidate"):
-            reading = self._read(arm, current)
-            if reading.progress is Progress.READY:
-                self._unready.pop(arm, None)
-                continue
-            since = self._unready.setdefault(arm, self._clock())
-            if (
-                reading.progress is Progress.FAILED
-                or self._clock() - since >= self._patience.unready_s
-            ):
-                raise _lost(arm, f"the {arm} arm is no longer ready: {reading.reason}")
+        self._arms.check(current)
 
     def prepare(self, version: str) -> None:
         """Make sure that a version is ready; where it is no arm yet, commit it without traffic.
@@ -285,7 +253,7 @@ class GitOpsTarget:
 
     def _commit(self, step: Step, decide: Decide) -> None:
         """Change the folder, if there is anything to change."""
-        self._unready.clear()
+        self._arms.changed()
         rollout = self._state.id if self._state else ""
         self._folder.write(step, decide, rollout, self._state)
 
@@ -315,38 +283,17 @@ class GitOpsTarget:
             "wait until it has ended, or take it back where it was started, or revert its commits",
         )
 
-    def _read(self, arm: str, current: Current) -> Reading:
-        see: Mapping[str, Callable[..., Reading]] = {
-            "stable": self._observer.stable,
-            "candidate": self._observer.candidate,
-        }
-        return see[arm](current.shares, current.people.mode)
-
     def _wait(self, arm: str) -> None:
         """Wait until what Git says of an arm is seen to be so."""
         current = self._folder.look()
-        deadline = self._clock() + self._patience.timeout_s
-        while (reading := self._read(arm, current)).progress is not Progress.READY:
-            if reading.progress is Progress.FAILED:
-                raise _lost(arm, f"the {arm} arm can't be served: {reading.reason}")
-            if self._clock() >= deadline:
-                latest = self._intact(self._folder.look())
-                if latest.shares != current.shares:
-                    raise self._folder.foreign(latest, "people have changed the rollout in Git")
-                told = f"not after {self._patience.timeout_s:g} s: {reading.reason}"
-                if not reading.reported:
-                    # The controller is silent; that says nothing of the candidate.
-                    raise ServingError(
-                        f"commit {current.commit[:12]} is not carried out, {told}",
-                        "look at the controller that follows the branch, then run again",
-                    )
-                raise _lost(arm, f"the {arm} arm is not ready, {told}")
-            self._pause(self._patience.poll_s)
+
+        def still_said() -> None:
+            latest = self._intact(self._folder.look())
+            if latest.shares != current.shares:
+                raise self._folder.foreign(latest, "people have changed the rollout in Git")
+
+        self._arms.wait(arm, current, still_said)
 
 
 def _versions(shares: Shares) -> set[str]:
     return {model.version for model in (shares.stable, shares.candidate) if model}
-
-
-def _lost(arm: str, told: str) -> RolloutError | ServingError:
-    return CandidateError(told) if arm == "candidate" else ServingError(told)

@@ -21,14 +21,14 @@ from typing import Any, Protocol, TypeVar
 
 from feature_repo.stream.retry import pause_s
 from recommender.errors import RolloutError, ServingError
+from serving.rollout.kserve.refusals import ConflictError, PassingError, refusal
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
-_CONFLICT, _NOT_FOUND = 409, 404
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,6 @@ class Access(Protocol):
     @property
     def retry_s(self) -> float:
         """How long to try again before giving up."""
-
-
-class _PassingError(ServingError):
-    """The API server failed, throttled or was too slow: worth another try."""
-
-    def __init__(self, message: str, wait_s: float = 0.0) -> None:
-        super().__init__(message, "look whether the API server can be reached, then run again")
-        self.wait_s = wait_s
-
-
-class _ConflictError(_PassingError):
-    """Somebody else changed the object since it was read, or has created it."""
 
 
 class Cluster:
@@ -162,7 +150,7 @@ class Cluster:
         def create() -> bool:
             try:
                 self._ask("POST", resource, body=body)
-            except _ConflictError:
+            except ConflictError:
                 return False
             return True
 
@@ -201,7 +189,7 @@ class Cluster:
             body = {**patch, "metadata": {**patch.get("metadata", {}), **guard}}
             after = self._ask("PATCH", resource, name, body)
             if after is None:
-                raise _ConflictError(
+                raise ConflictError(
                     f"{resource.plural}/{name} was deleted while it was being changed"
                 )
             logger.info("patched %s/%s: %s", resource.plural, name, json.dumps(patch))
@@ -224,7 +212,7 @@ class Cluster:
         while True:
             try:
                 return action()
-            except _PassingError as error:
+            except PassingError as error:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     tried = f"{error.message} ({attempt + 1} attempts in {self._retry_s:g} s)"
@@ -265,49 +253,7 @@ class Cluster:
         except ApiException as error:
             if error.status == _NOT_FOUND and method != "POST":
                 return None
-            raise _refusal(what, error, resource, self._rights) from error
+            raise refusal(what, error, resource.namespace, self._rights) from error
         except HTTPError as error:
-            raise _PassingError(f"the API server does not answer {what}: {error}") from error
+            raise PassingError(f"the API server does not answer {what}: {error}") from error
         return answer
-
-
-def _refusal(what: str, error: Any, resource: Resource, rights: str) -> Exception:
-    """Say what an error of the API server means."""
-    said, reason = _told(error)
-    if error.status == _CONFLICT:
-        return _ConflictError(f"{what}: {said}")
-    if error.status in _BUSY or error.status == 0:
-        return _PassingError(
-            f"{what}: the API server says {error.status}: {said}", _retry_after(error)
-        )
-    if error.status == 401:
-        return ServingError(
-            f"{what}: the API server does not know who asks (401: {said})",
-            "the token has expired or is of another cluster: log in again, or mount a fresh one",
-        )
-    # A validating webhook says 403, too; that is no matter of rights.
-    if error.status == 403 and "admission webhook" not in said:
-        where = f" in {resource.namespace}" if resource.namespace else ""
-        return ServingError(
-            f"{what}: not allowed{where} (403: {said})",
-            rights,
-        )
-    return RolloutError(f"{what}: the API server refuses it ({error.status} {reason}): {said}")
-
-
-def _told(error: Any) -> tuple[str, str]:
-    """Return the message and the reason of a `Status`, or whatever a proxy said."""
-    text = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
-    try:
-        status = json.loads(text or "")
-        return str(status["message"]), str(status.get("reason", error.reason))
-    except (ValueError, KeyError, TypeError):
-        return (text or str(error.reason))[:300], str(error.reason)
-
-
-def _retry_after(error: Any) -> float:
-    """Return how long the API server asks to wait, seconds."""
-    try:
-        return max(0.0, float((error.headers or {}).get("Retry-After", 0)))
-    except ValueError:
-        return 0.0

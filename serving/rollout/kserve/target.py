@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from recommender.config import Config
@@ -25,11 +24,10 @@ from serving.rollout.kserve.preflight import Installed
 from serving.rollout.kserve.situation import Mode, Situation, situation
 from serving.rollout.kserve.status import Progress, Reading
 from serving.rollout.kserve.versions import Catalogue, Places
+from serving.rollout.kserve.waiting import Service, Waiting
 from serving.rollout.target import CandidateError
 
 logger = logging.getLogger(__name__)
-
-Service = dict[str, Any]
 
 
 class KServeTarget:
@@ -53,6 +51,9 @@ class KServeTarget:
         namespace = self._settings.namespace
         self._services = Resource("serving.kserve.io/v1beta1", "inferenceservices", namespace)
         self._versions = Catalogue(config, places, cluster, self._name, project)
+        self._waiting = Waiting(
+            self._name, self._read, self._settings.timeout_s, self._settings.poll_s
+        )
         self._known: Installed | None = None
         self._unready_since: float | None = None
 
@@ -174,7 +175,7 @@ class KServeTarget:
             self._services, self._name, lambda service: self._promoted(service, version)
         )
         mode = self._installed(after).mode
-        self._carried_out(
+        self._waiting.carried_out(
             lambda service: status.promoted(service, mode, version), f"the promotion of {version}"
         )
         self._unready_since = None
@@ -200,7 +201,7 @@ class KServeTarget:
             logger.warning("the canary %s of another rollout is left as it is", seen.canary)
             return
         mode = self._installed(after).mode
-        self._carried_out(lambda service: status.rolled_back(service, mode), "the rollback")
+        self._waiting.carried_out(lambda service: status.rolled_back(service, mode), "the rollback")
         self._unready_since = None
 
     def _started(self, service: Service, version: str, wanted: Service) -> dict[str, Any] | None:
@@ -265,9 +266,9 @@ class KServeTarget:
 
     def _wait_for_stable(self, version: str) -> None:
         mode = self._installed(None).mode
-        reading = self._awaited(lambda service: status.stable(service, mode))
+        reading = self._waiting.result(lambda service: status.stable(service, mode))
         if reading.progress is not Progress.READY:
-            raise ServingError(f"{version} is not ready: {self._late(reading)}")
+            raise ServingError(f"{version} is not ready: {self._waiting.late(reading)}")
 
     def _wait_for_canary(self, version: str, percent: int) -> None:
         """Wait until the canary is ready and has its share.
@@ -283,35 +284,9 @@ class KServeTarget:
                 raise RolloutError(f"somebody has taken the canary {version} away")
             return status.canary(service, mode, version, percent)
 
-        reading = self._awaited(read)
+        reading = self._waiting.result(read)
         if reading.progress is Progress.READY:
             self._unready_since = None
             return
-        told = f"the canary {version} is not ready: {self._late(reading)}"
+        told = f"the canary {version} is not ready: {self._waiting.late(reading)}"
         raise CandidateError(told) if reading.reported else ServingError(told)
-
-    def _carried_out(self, read: Callable[[Service], Reading], what: str) -> None:
-        reading = self._awaited(read)
-        if reading.progress is not Progress.READY:
-            raise ServingError(
-                f"{what} is written down, but KServe has not carried it out: {self._late(reading)}",
-                "look at the log of KServe's controller, then run again",
-            )
-
-    def _awaited(self, read: Callable[[Service], Reading]) -> Reading:
-        """Look at the status until a change is done or has failed, or time is up."""
-        deadline = time.monotonic() + self._settings.timeout_s
-        while True:
-            service = self._read()
-            if service is None:
-                raise ServingError(f"{self._name} has been deleted")
-            reading = read(service)
-            left = deadline - time.monotonic()
-            if reading.progress is not Progress.PROGRESSING or left <= 0:
-                return reading
-            time.sleep(min(self._settings.poll_s, left))
-
-    def _late(self, reading: Reading) -> str:
-        if reading.progress is Progress.FAILED:
-            return reading.reason
-        return f"after {self._settings.timeout_s:g} s {reading.reason}"

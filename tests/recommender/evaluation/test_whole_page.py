@@ -13,8 +13,8 @@ from evaluation_world import config_of, dataset_of, popularity_model
 
 from recommender.evaluation import report
 from recommender.evaluation.assess import Champion, assess
-from recommender.evaluation.findings import EffectFacts, VersionFacts, VersionsFacts
 from recommender.evaluation.gate import judge
+from recommender.evaluation.long_term.facts import EffectFacts, VersionFacts, VersionsFacts
 from recommender.evaluation.long_term.versions import CAVEATS
 from recommender.evaluation.records import Interval
 from recommender.features.sequences import Exposures

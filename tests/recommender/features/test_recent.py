@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from tables_by_hand import ACTIONS, event_table
 
 from recommender.config.actions import ActionsConfig
-from recommender.features.recent import (
-    EVENT_LISTS,
-    Event,
-    Recent,
-    append,
-    arrived_since,
-    merge,
-    rebase,
-)
+from recommender.features.rebase import arrived_since, rebase
+from recommender.features.recent import EVENT_LISTS, Event, Recent, append, merge
 from recommender.features.sequences import Catalogue, EventLog
 
 ACTIONS_CONFIG = ActionsConfig.model_validate(ACTIONS)

@@ -13,7 +13,8 @@ from feature_repo.stream.event import read_event
 from feature_repo.stream.rules import EventRules
 from recommender.config.actions import ActionsConfig
 from recommender.features.latest import sequences
-from recommender.features.recent import Event, append, rebase
+from recommender.features.rebase import rebase
+from recommender.features.recent import Event, append
 from recommender.features.sequences import Catalogue, EventLog
 
 TOLD = ActionsConfig.model_validate({**ACTIONS, "surfaces": ["home", "search"]})

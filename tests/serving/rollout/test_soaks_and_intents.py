@@ -30,6 +30,7 @@ from serving.rollout.intent import Action
 from serving.rollout.records import Arm, Record, Tells
 from serving.rollout.shadow import Comparison
 from serving.rollout.state import Phase, Rollouts
+from serving.rollout.transitions import Transitions
 
 GOOD = {"hit_rates": (0.2, 0.6)}
 SMALL = {"steps": (25, 100), "minimum_users_per_arm": 5}
@@ -266,7 +267,7 @@ def test_a_promotion_by_hand_does_not_pass_proof_of_harm_unless_it_is_forced(sta
     going = replace(state, phase=Phase.STEPPING, lost=False)
     for force, phase in ((False, Phase.STEPPING), (True, Phase.PROMOTING)):
         said = intent.Intent(Action.PROMOTE, "so said Ann", force)
-        after = stage.engine()._heed(going, said)
+        after = Transitions(Rollouts(stage.folder), stage.config).heed(going, said)
         assert after.phase is phase
         assert "worse" in after.timeline[-1].note
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recommender.evaluation.long_term.estimators import proxy_of
 from recommender.evaluation.long_term.policies import Sampled, TopicTaste
 from recommender.evaluation.long_term.proxy import fit_proxy, validate_by_time
 from recommender.evaluation.long_term.simulator import World
-from recommender.evaluation.long_term.study import proxy_of
 
 
 def _people(seed: int, informative: bool, people: int = 800):

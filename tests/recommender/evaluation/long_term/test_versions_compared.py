@@ -12,11 +12,12 @@ from served_world import HOUR_MS, ORIGIN, tables
 
 from recommender.config import Config, parse
 from recommender.config.actions import ActionsConfig
-from recommender.evaluation.findings import EffectFacts, VersionsFacts
 from recommender.evaluation.long_term.changes import INTERRUPTED, MATCHED, changes
+from recommender.evaluation.long_term.facts import EffectFacts, VersionsFacts
+from recommender.evaluation.long_term.journal import Journal
 from recommender.evaluation.long_term.policies import Sampled, TopicTaste
 from recommender.evaluation.long_term.served_lists import Shown, shown
-from recommender.evaluation.long_term.simulator import Journal, World
+from recommender.evaluation.long_term.simulator import World
 from recommender.evaluation.long_term.versions import NEGATIVE, SUCCESS, THERE, versions
 from recommender.evaluation.long_term.visits import DAY_MS
 from recommender.served import FEEDBACK, SERVED

@@ -16,13 +16,15 @@ from rollout_world import CANDIDATE, STABLE, MemoryChampions, Stage, World
 from rollout_world import FragileRollouts as Rollouts
 
 from serving.rollout.engine import Engine
+from serving.rollout.gitops.arms import Patience
+from serving.rollout.gitops.commits import Identity
 from serving.rollout.gitops.folder import Folder
 from serving.rollout.gitops.git import Git
-from serving.rollout.gitops.layout import Model
 from serving.rollout.gitops.observers import Unobserved
 from serving.rollout.gitops.pull_requests import NoForge, Proposals
-from serving.rollout.gitops.repository import Identity, Repository
-from serving.rollout.gitops.target import GitOpsTarget, Patience
+from serving.rollout.gitops.repository import Repository
+from serving.rollout.gitops.shares import Model
+from serving.rollout.gitops.target import GitOpsTarget
 from serving.rollout.plan import Plan, Step
 from serving.rollout.state import State
 

@@ -10,9 +10,10 @@ from gitops_world import NAME, PATCH, FakeTime, Remote, git, model, state, targe
 from rollout_world import CANDIDATE, STABLE
 
 from recommender.errors import ConfigError, RolloutError
+from serving.rollout.gitops.commits import Change, Identity
 from serving.rollout.gitops.git import Git, GitError
 from serving.rollout.gitops.people import LayoutError
-from serving.rollout.gitops.repository import Change, Identity, Repository
+from serving.rollout.gitops.repository import Repository
 
 REFUSE = (
     'n=$(cat count 2>/dev/null || echo 0); echo $((n+1)) > count; [ "$n" -ge {times} ] || exit 1'
