@@ -47,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # start would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Workers share the cores. With a thread per core each, torch's and OpenBLAS's threads wait for
+    # one another in loops that take the cores from the other workers.
+    if config.getoption("numprocesses", None):
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.hookimpl(optionalhook=True)
