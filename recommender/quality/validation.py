@@ -98,7 +98,7 @@ def validate(
     now: datetime,
     against: Accepted | None,
     pseudonym: frames.Pseudonym,
-    docs: Path,
+    docs: Path | None,
 ) -> Validation:
     """Judge and repair the canonical tables in `folder`.
 
@@ -111,7 +111,7 @@ def validate(
         now: the moment that nothing may lie after.
         against: the accepted version to compare with; None for the first one.
         pseudonym: turns a user id into a pseudonym.
-        docs: folder to write the Data Docs into.
+        docs: folder to write the Data Docs into; None writes none.
 
     Raises:
         StorageError: a file is missing or unreadable.
@@ -122,7 +122,8 @@ def validate(
     findings = judge.judge(Suite("schema", found(folder), schema))
     compared = against if config.quality.drift.compare else None
     if not all(finding.passed for finding in findings):
-        judge.write_docs(docs)
+        if docs:
+            judge.write_docs(docs)
         return Validation(data_version, now, findings, {}, None, None, compared, {})
     raw = Tables.read(folder)
     rows_in = {name: getattr(raw, name).num_rows for name in raw.names}
@@ -134,7 +135,8 @@ def validate(
     figures = {**_figures(statistics, cleaned, rows_in["events"], config), **moved}
     log = Suite("log", pd.DataFrame([figures]), log_suite(config, frozenset(moved)))
     findings += judge.judge(log)
-    judge.write_docs(docs)
+    if docs:
+        judge.write_docs(docs)
     return Validation(data_version, now, findings, rows_in, cleaned, statistics, compared, moved)
 
 

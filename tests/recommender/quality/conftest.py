@@ -19,13 +19,17 @@ def judged(tmp_path: Path) -> Judged:
     """Validates a shop after `change` has spoiled it."""
 
     def judge(
-        change: Change | Tables | None = None, *, against: Accepted | None = None, **more: Any
+        change: Change | Tables | None = None,
+        *,
+        against: Accepted | None = None,
+        docs: bool = False,
+        **more: Any,
     ) -> Validation:
         tables = change if isinstance(change, Tables) else shop()
         if callable(change):
             tables = spoiled(tables, change)
         (tmp_path / "data").mkdir(exist_ok=True)
         tables.write(tmp_path / "data")
-        return read(tmp_path, against=against, **more)
+        return read(tmp_path, against=against, docs=docs, **more)
 
     return judge
