@@ -13,6 +13,13 @@ from datetime import UTC, datetime
 import pyarrow.parquet as pq
 import pytest
 
+from feature_repo.locations import project_name
+from feature_repo.online import OnlineFeatures
+from pipelines.everybody import write
+from recommender.config import load
+from serving import launch, processes, routes
+from serving.rollout.release import rollouts_of
+
 # A whole run belongs to the first test; a loaded machine takes minutes for it.
 pytestmark = pytest.mark.timeout(1200)
 
@@ -40,6 +47,25 @@ def test_the_run_tells_a_person_everything_that_matters(shop, first_run):
     for report in ("validation.html", "evaluation.html", "canary.html"):
         assert (shop.last_run / report).exists()
         assert report in told
+
+
+def test_what_was_rehearsed_is_over_and_was_written_down_without_a_name(shop, first_run):
+    config = load(shop.config)
+    servers = processes.running(config.paths)
+    assert sorted(server.kind for server in servers) == ["model", "router"]
+    assert routes.read(launch.routes_path(config.paths)).rehearsal == ()
+    champion = shop.step("deploy")["summary"]["champion"]
+    (state,) = (each for each in rollouts_of(config).all() if each.candidate == champion)
+    records = rollouts_of(config).journal(state).read()
+    assert len(records) == len({record.user for record in records}) == state.plan.users
+    assert not any(record.failed for record in records)
+    with OnlineFeatures(config.paths, project_name(config, "live")) as features:
+        assert not {record.user for record in records} & set(features.users())
+    page = (shop.last_run / "canary.html").read_text()
+    assert "Promoted" in page
+    # One file that asks for nothing, with both arms' hits, errors, latency and memory.
+    assert all(word not in page for word in ("http://", "https://", "<script", "src="))
+    assert page.count("<polyline") == 2 * 4
 
 
 def test_the_endpoint_answers_the_command_that_was_printed(shop, first_run):
@@ -72,8 +98,7 @@ def test_everybody_gets_a_list_as_the_endpoint_would_make_it(shop, first_run, tm
     lists = pq.read_table(tmp_path / "lists.parquet").to_pylist()
     assert len({row["user_id"] for row in lists}) == len(lists) > 100
     assert all(len(set(row["item_ids"])) == 5 for row in lists)
-    hidden = shop.ostinato("everybody", str(tmp_path / "hidden.parquet"), "-k", "5")
-    assert hidden.returncode == 0, hidden.stderr
+    write(load(shop.config), tmp_path / "hidden.parquet", 5, plain_ids=False)
     pseudonyms = pq.read_table(tmp_path / "hidden.parquet")["user_id"].to_pylist()
     assert not set(pseudonyms) & {row["user_id"] for row in lists}
 
@@ -131,7 +156,6 @@ def test_an_event_changes_the_next_recommendation_without_a_run(shop, first_run)
     import httpx
 
     from feature_repo.stream.opening import landing_of
-    from recommender.config import load
     from serving.endpoint import ask
 
     first = min((shop.workspace / "runs").iterdir())

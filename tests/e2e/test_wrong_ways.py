@@ -126,6 +126,7 @@ def test_bad_data_is_named_and_nothing_changes(what, shop, first_run, tmp_path):
     assert kept(shop) == before
 
 
+@pytest.mark.slow
 def test_a_log_in_a_bucket_that_cannot_be_read_is_named(shop, first_run, tmp_path, s3_endpoint):
     before = kept(shop)
     told = with_source(shop, tmp_path, "", location="s3://no-such-bucket/log.csv").ostinato("run")

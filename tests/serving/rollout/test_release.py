@@ -1,6 +1,7 @@
 """Whole rollouts with real KServe processes, the real router, Feast and the registry.
 
-The tests of this module tell one story and run in order.
+The tests of this module tell one story and run in order. In the default run `test_whole_way.py`
+goes the first way of it, from popularity to a promoted champion.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from serving.rollout.release import Outcome, release, rollouts_of
 from serving.rollout.state import Phase
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -147,7 +149,6 @@ def test_the_report_of_a_real_rollout_is_one_file_that_asks_for_nothing(shop, fi
     assert "nan" not in page
 
 
-@pytest.mark.slow
 def test_a_worse_candidate_is_rolled_back_and_people_notice_nothing(shop, first, better):
     before, user = live_server(shop), first.users[0].user_id
     worse = shop.register(-shop.counts(future=True), "run-worse")
@@ -191,7 +192,6 @@ def test_a_candidate_that_was_tampered_with_never_runs(shop, first, better, spoi
     assert processes.running(shop.config.paths) == before
 
 
-@pytest.mark.slow
 def test_a_candidate_that_crashes_at_load_is_rolled_back_with_its_last_words(shop, first, better):
     before = processes.running(shop.config.paths)
     broken = shop.register(shop.counts(future=True), "run-crash", spoil=cut_weights)
@@ -216,7 +216,6 @@ def watched(shop, version):
     return [record for path in found for record in Journal(path).read()]
 
 
-@pytest.mark.slow
 def test_a_candidate_that_dies_under_way_is_rolled_back(shop, first, better):
     doomed = shop.register(shop.counts(future=True), "run-doomed", history=21)
 
@@ -235,7 +234,6 @@ def test_a_candidate_that_dies_under_way_is_rolled_back(shop, first, better):
     assert len(processes.running(shop.config.paths)) == 2
 
 
-@pytest.mark.slow
 def test_killed_and_started_again_it_goes_on_and_people_notice_nothing(
     shop, first, better, tmp_path
 ):
@@ -276,7 +274,6 @@ def test_killed_and_started_again_it_goes_on_and_people_notice_nothing(
     assert len(processes.running(shop.config.paths)) == 2
 
 
-@pytest.mark.slow
 def test_the_champion_again_changes_nothing_and_is_served_again_after_a_reboot(shop, first):
     champion = shop.registry.champion()
     processes.stop_all(shop.config.paths)
