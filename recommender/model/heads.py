@@ -20,6 +20,9 @@ from recommender.model.times import BUCKETS, duration_buckets
 COUNTS = 16
 """Buckets of how often an item occurred."""
 
+_CELLS_AT_ONCE = 2**22
+"""Contexts times events that are looked at together."""
+
 
 @dataclass(frozen=True)
 class Contexts:
@@ -78,20 +81,73 @@ class Pairs:
             items_BT: catalogue rows; padded places lie at or behind every context's position.
             contexts: the moments.
         """
-        events = items_BT.shape[1]
-        places_T = torch.arange(events, device=items_BT.device)
-        same_BTT = items_BT[:, :, None] == items_BT[:, None, :]
-        later_TT = places_T[None, :] > places_T[:, None]
-        # An event stands for its item if the item's next event is not before the context.
-        next_BT = (
-            torch.where(same_BTT & later_TT, places_T, events).amin(dim=2) if events else items_BT
-        )
-        count_BT = (same_BTT & ~later_TT).sum(dim=2)
-        position_C1 = contexts.position[:, None]
-        stands_CT = (places_T < position_C1) & (next_BT[contexts.row] >= position_C1)
-        context_P, event_P = stands_CT.nonzero(as_tuple=True)
+        next_BT, count_BT = _met(items_BT)
+        context_P, event_P = _standing(next_BT, count_BT, contexts)
         row_P = contexts.row[context_P]
         return cls(context_P, items_BT[row_P, event_P], event_P, count_BT[row_P, event_P])
+
+
+def _met(items_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the item of each event comes next, T if nowhere, and how often it has come.
+
+    Events of one item are brought together by sorting: to compare each event with each other one
+    would take T times the memory.
+
+    Args:
+        items_BT: catalogue rows.
+
+    Returns:
+        (B, T) each; an event is counted itself.
+    """
+    events = items_BT.shape[1]
+    sorted_BT, order_BT = items_BT.sort(dim=1, stable=True)
+    again_BU = sorted_BT[:, 1:] == sorted_BT[:, :-1]
+    places_T = torch.arange(events, device=items_BT.device)
+    next_BT = torch.full_like(order_BT, events)
+    next_BT.scatter_(1, order_BT[:, :-1], torch.where(again_BU, order_BT[:, 1:], events))
+    first_BT = places_T.expand_as(order_BT).clone()
+    first_BT[:, 1:].masked_fill_(again_BU, 0)
+    count_BT = places_T + 1 - first_BT.cummax(dim=1).values
+    return next_BT, torch.empty_like(order_BT).scatter_(1, order_BT, count_BT)
+
+
+def _standing(next_BT: Tensor, count_BT: Tensor, contexts: Contexts) -> tuple[Tensor, Tensor]:
+    """Return the contexts, and in each the events that stand for their items, (P,) each.
+
+    An event stands for its item if the item's next event is not before the context.
+
+    Args:
+        next_BT: from `_met`.
+        count_BT: likewise.
+        contexts: the moments.
+    """
+    events = next_BT.shape[1]
+    places_T = torch.arange(events, device=next_BT.device)
+
+    def among(some: slice) -> tuple[Tensor, Tensor]:
+        position_C1 = contexts.position[some, None]
+        stands_CT = (places_T < position_C1) & (next_BT[contexts.row[some]] >= position_C1)
+        context_P, event_P = stands_CT.nonzero(as_tuple=True)
+        return context_P, event_P
+
+    step = max(1, _CELLS_AT_ONCE // max(1, events))
+    if len(contexts) <= step:
+        return among(slice(None))
+    # With long histories all contexts at once would take many times the room of what is found, so
+    # how many of them each context has is counted first: as many as events that were an item's
+    # first.
+    distinct_BS = nn.functional.pad((count_BT == 1).cumsum(dim=1), (1, 0))
+    each_C = distinct_BS[contexts.row, contexts.position]
+    end_C = each_C.cumsum(dim=0)
+    context_P = torch.arange(len(contexts), device=next_BT.device).repeat_interleave(each_C)
+    event_P = torch.empty_like(context_P)
+    done = 0
+    for start in range(0, len(contexts), step):
+        stop = min(start + step, len(contexts))
+        upto = int(end_C[stop - 1])
+        event_P[done:upto] = among(slice(start, stop))[1]
+        done = upto
+    return context_P, event_P
 
 
 class RequestHead(nn.Module):

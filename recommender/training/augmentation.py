@@ -5,7 +5,8 @@ substitution as in Liu et al. 2021, "Contrastive self-supervised sequential reco
 robust augmentation", but by words rather than by co-occurrence, so that it can be asked of any
 item. Times stay where they are and in order.
 
-Shape letters: B histories, T events in the longest of them, N items of the batch, V columns.
+Shape letters: B histories, T events in the longest of them, N items of the batch, R some of them,
+V columns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from recommender.config.self_supervision import SelfSupervisionConfig
 from recommender.model.padded import Padded
+from recommender.training.losses import LOGITS_AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,16 @@ def nearest(columns_NV: Tensor) -> Tensor:
     if count < 2:
         return torch.arange(count, device=device)
     unit_NV = nn.functional.normalize(columns_NV, dim=1)
-    alike_NN = (unit_NV @ unit_NV.T).fill_diagonal_(-2)
     worded_N = columns_NV.abs().sum(dim=1) > 0
-    alike_NN.masked_fill_(~worded_N, -2)
-    best = alike_NN.max(dim=1)
-    return torch.where(
-        worded_N & (best.values > -2), best.indices, torch.arange(count, device=device)
-    )
+    own_N = torch.arange(count, device=device)
+    found = own_N.clone()
+    # Some rows at a time (R): a large batch may hold most of a catalogue.
+    for own_R in torch.split(own_N, max(1, LOGITS_AT_ONCE // count)):
+        alike_RN = unit_NV[own_R] @ unit_NV.T
+        alike_RN.scatter_(1, own_R[:, None], -2).masked_fill_(~worded_N, -2)
+        best = alike_RN.max(dim=1)
+        found[own_R] = torch.where(worded_N[own_R] & (best.values > -2), best.indices, own_R)
+    return found
 
 
 def changed(

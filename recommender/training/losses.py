@@ -13,6 +13,9 @@ from torch import Tensor
 
 _LEAST = torch.finfo(torch.float32).min
 
+LOGITS_AT_ONCE = 2**20
+"""How many logits of a softmax, or likenesses of items, are held at a time."""
+
 
 @dataclass(frozen=True)
 class Adjustments:
@@ -78,6 +81,29 @@ def catalogue_cross_entropy(
             *(part.float() for part in given), base_of_C, adjustments, targets, budget, smoothing
         )
     return loss
+
+
+def cross_entropy(query_CD: Tensor, items_ID: Tensor, target_C: Tensor, budget: int) -> Tensor:
+    """Return the mean over contexts of -log softmax(query · items)[target], nats.
+
+    As `catalogue_cross_entropy`, without anything added to the logits.
+
+    Args:
+        query_CD: of the contexts, at least one.
+        items_ID: to choose from.
+        target_C: row of the right one, (C,) int64.
+        budget: logits held at once.
+    """
+    contexts = len(query_CD)
+    nowhere_C = torch.zeros_like(target_C)
+    nothing = Adjustments(target_C[:0], target_C[:0], query_CD.new_zeros(0))
+    each_C = torch.arange(contexts, device=target_C.device)
+    targets = Targets(each_C, target_C, query_CD.new_ones(contexts))
+    base_1I = query_CD.new_zeros(1, len(items_ID))
+    total = catalogue_cross_entropy(
+        query_CD, items_ID, base_1I, nowhere_C, nothing, targets, budget
+    )
+    return total / contexts
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):

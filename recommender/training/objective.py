@@ -23,13 +23,11 @@ from recommender.model.transformer import UnifiedTransformer
 from recommender.training.batches import Batch, among, with_empty
 from recommender.training.examples import Examples
 from recommender.training.generalised_bce import generalised_bce
-from recommender.training.losses import Adjustments, catalogue_cross_entropy
+from recommender.training.losses import LOGITS_AT_ONCE, Adjustments, catalogue_cross_entropy
 from recommender.training.negatives import Negatives
 from recommender.training.popularity import SMOOTHING
 from recommender.training.self_supervision import SelfSupervision
 from recommender.training.tasks import Lost, weighed
-
-_LOGITS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -219,7 +217,7 @@ class Objective:
                 -rarity_S,
                 len(self.known_N),
                 self.config.calibration,
-                _LOGITS_AT_ONCE,
+                LOGITS_AT_ONCE,
             )
         else:
             if rarity_S is not None:
@@ -234,7 +232,7 @@ class Objective:
                 batch.slice,
                 adjustments,
                 targets,
-                _LOGITS_AT_ONCE,
+                LOGITS_AT_ONCE,
                 self.config.label_smoothing,
             )
         return total / batch.targets.weight.sum()

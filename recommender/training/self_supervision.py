@@ -1,6 +1,7 @@
 """Losses that need no outcome: hidden items, histories changed twice, items seen twice.
 
-All compare what one batch holds, so that they cost what the batch does, whatever the catalogue.
+All compare what one batch holds, so that they cost what the batch does, whatever the catalogue. A
+large batch may hold most of a catalogue, so what is compared is looked at in chunks.
 
 Shape letters: B histories, T events in the longest of them, S = T + 1 states, N items of the batch,
 D width, M hidden events, K items with words and an id part.
@@ -18,6 +19,7 @@ from recommender.model.padded import Padded
 from recommender.model.transformer import UnifiedTransformer
 from recommender.training.augmentation import View, changed, hidden, nearest
 from recommender.training.batches import Batch
+from recommender.training.losses import LOGITS_AT_ONCE, cross_entropy
 
 
 class SelfSupervision:
@@ -87,8 +89,8 @@ class SelfSupervision:
         struck = replace(histories, items=histories.items.masked_fill(hidden_BT, len(items_ND)))
         states_BSD = module.states(read_ND, struck)
         named_MD = nn.functional.rms_norm(states_BSD[:, 1:][hidden_BT], items_ND.shape[1:])
-        logits_MN = module.scaled(named_MD) @ items_ND.T
-        return nn.functional.cross_entropy(logits_MN, histories.items[hidden_BT])
+        wanted_M = histories.items[hidden_BT]
+        return cross_entropy(module.scaled(named_MD), items_ND, wanted_M, LOGITS_AT_ONCE)
 
     def contrastive(
         self, module: UnifiedTransformer, read_ND: Tensor, one: View, other: View
@@ -128,10 +130,10 @@ class SelfSupervision:
 def _told_apart(one_XD: Tensor, other_XD: Tensor, temperature: float) -> Tensor:
     """Return the mean cross-entropy of finding each row's own partner, both ways, nats."""
     one_XD, other_XD = (nn.functional.normalize(each, dim=1) for each in (one_XD, other_XD))
-    logits_XX = one_XD @ other_XD.T / temperature
-    own_X = torch.arange(len(logits_XX), device=logits_XX.device)
-    there = nn.functional.cross_entropy(logits_XX, own_X)
-    return (there + nn.functional.cross_entropy(logits_XX.T, own_X)) / 2
+    own_X = torch.arange(len(one_XD), device=one_XD.device)
+    # Each way by itself: to keep the logits of one for the other would be to hold them all.
+    there = cross_entropy(one_XD / temperature, other_XD, own_X, LOGITS_AT_ONCE)
+    return (there + cross_entropy(other_XD / temperature, one_XD, own_X, LOGITS_AT_ONCE)) / 2
 
 
 def _rows(histories: Padded, rows_B: Tensor) -> Padded:
