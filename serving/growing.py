@@ -15,8 +15,8 @@ from recommender.scoring import Floats, ReadsText, Scorer
 from serving.items import Items, Text
 
 if TYPE_CHECKING:
-    from recommender.model.extended import Whitening
     from recommender.model.scorer import TransformerScorer
+    from recommender.model.whitening_found import Whitening
 
 Growth = Callable[[dict[str, Text]], Scorer]
 """New items by id, to the scorer that knows them, too."""
@@ -28,15 +28,17 @@ _NEAR = 1e-3
 """Largest difference of a component of two vectors of length 1 that count as the same."""
 
 
-def growth_of(scorer: Scorer, items: Items) -> Growth | None:
+def growth_of(scorer: Scorer, items: Items, encoder: str = "") -> Growth | None:
     """Return how a scorer takes in new items; None for one that reads no text.
 
     Args:
         scorer: as it was signed.
         items: of the feature store, where the texts of known items are looked up, too.
+        encoder: name@revision of the text encoder that the scorer was trained with; "": not known,
+            and found out from the texts of its items, if they are many enough.
     """
     if scorer.kind == "transformer":
-        return _Whitened(cast("TransformerScorer", scorer), items)
+        return _Whitened(cast("TransformerScorer", scorer), items, encoder)
     if isinstance(scorer, ReadsText):
         return _AsEncoded(scorer, items)
     return None
@@ -45,9 +47,10 @@ def growth_of(scorer: Scorer, items: Items) -> Growth | None:
 class _Whitened:
     """A Transformer reads text that is whitened as its own was, which is found out once."""
 
-    def __init__(self, scorer: TransformerScorer, items: Items) -> None:
+    def __init__(self, scorer: TransformerScorer, items: Items, encoder: str) -> None:
         self._scorer = scorer
         self._items = items
+        self._encoder = encoder
         self._whitening: Whitening | None = None
 
     def __call__(self, new: dict[str, Text]) -> Scorer:
@@ -75,9 +78,15 @@ class _Whitened:
         from recommender.model.extended import whitening_of
 
         ids = self._scorer.catalogue.ids
-        width = len((self._items.texts(ids[:1])[0] or (None, ()))[1]) or 1_024
+        _, some = _known(self._items, ids, _LOOKED_AT)
+        width = some.shape[1] if some.ndim > 1 else 1_024
         rows, text_KW = _known(self._items, ids, _PAIRS * width)
-        return whitening_of(self._scorer, rows, text_KW)
+        if len(rows) < width + 2:
+            # Few of those looked at are in the store: of the others, some may be.
+            rows, text_KW = _known(self._items, ids, len(ids))
+        named = set(self._items.encoders([ids[row] for row in rows]))
+        same = bool(self._encoder) and named == {self._encoder}
+        return whitening_of(self._scorer, rows, text_KW, same_encoder=same)
 
 
 class _AsEncoded:
@@ -95,7 +104,7 @@ class _AsEncoded:
         return self._scorer.with_items(list(new), titles, _vectors(list(new.values())))
 
     def _check(self) -> None:
-        from recommender.model.extended import OtherTextError
+        from recommender.model.whitening_found import OtherTextError
 
         rows, text_KW = _known(self._items, self._scorer.catalogue.ids, _LOOKED_AT)
         own_KW = self._scorer.text_vectors()[rows]

@@ -30,6 +30,10 @@ class Items(Protocol):
         """Return what is said about items, in order; None for an unknown one."""
         ...
 
+    def encoders(self, ids: Sequence[str]) -> list[str]:
+        """Return the encoder (name@revision) of each item's text, in order; "" if unknown."""
+        ...
+
     def categories(self, ids: Sequence[str]) -> list[tuple[str, ...]]:
         """Return the categories of items, in order."""
         ...
@@ -64,6 +68,15 @@ class StoreItems:
             for row in self._open().rows("item_text", "item_id", page, ["title", "vector"])
         )
         return [None if row is None else (row["title"], tuple(row["vector"] or ())) for row in rows]
+
+    def encoders(self, ids: Sequence[str]) -> list[str]:
+        """Return the encoder of each item's text; see `Items`."""
+        rows = (
+            row
+            for page in _pages(ids)
+            for row in self._open().rows("item_text", "item_id", page, ["encoder"])
+        )
+        return [str((row or {}).get("encoder") or "") for row in rows]
 
     def categories(self, ids: Sequence[str]) -> list[tuple[str, ...]]:
         """Return the categories of items; see `Items`."""

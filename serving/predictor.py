@@ -18,6 +18,8 @@ from recommender.config.compute import ComputeConfig
 from recommender.errors import ArtifactError
 from recommender.export.engines import engine_for
 from recommender.feature_services import READS_ALSO
+from recommender.registry.content import LINEAGE
+from recommender.registry.lineage import Lineage
 from recommender.registry.signing import verify
 from recommender.scoring import Scorer
 from serving import explaining, open_inference, told
@@ -124,7 +126,9 @@ class Predictor(kserve.Model):  # type: ignore[misc]  # kserve is untyped
         self._ranker.warm_up()
         self._observer = self._watch.of(self.version, self.name)
         if self._items is not None:
-            self._refresher = Refresher(model, self._items, self._refresh_s, self._take)
+            lineage = self._folder / LINEAGE
+            encoder = Lineage.from_bytes(lineage.read_bytes(), str(lineage)).encoder
+            self._refresher = Refresher(model, self._items, self._refresh_s, self._take, encoder)
             self._refresher.start()
         self.ready = True
         logger.info("model %s is ready", self.version)

@@ -27,16 +27,22 @@ class Refresher:
         items: of the feature store.
         every_s: between two rounds.
         take: is given the model with all items, and their shelf, when something has changed.
+        encoder: name@revision of the text encoder that the model was trained with; "": not known.
     """
 
     def __init__(
-        self, model: Model, items: Items, every_s: float, take: Callable[[Model, Shelf], None]
+        self,
+        model: Model,
+        items: Items,
+        every_s: float,
+        take: Callable[[Model, Shelf], None],
+        encoder: str = "",
     ) -> None:
         self._model = model
         self._items = items
         self._every_s = every_s
         self._take = take
-        self._grow = growth_of(model.scorer, items)
+        self._grow = growth_of(model.scorer, items, encoder)
         self._new: dict[str, Text] = {}
         self._categories: list[tuple[str, ...]] | None = None
         self._extended = model
@@ -60,7 +66,8 @@ class Refresher:
 
         Raises:
             FeatureError: the store can't be read.
-            OtherTextError: its texts are not of the encoder that the model was trained with.
+            OtherTextError: its texts are not of the encoder that the model was trained with, or
+                too few to tell.
         """
         known = self._model.scorer.catalogue.index
         new = [item for item in self._items.ids() if item not in known]

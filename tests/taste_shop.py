@@ -40,6 +40,7 @@ CATEGORIES = {
     for number, item in enumerate(ITEMS)
 }
 WIDTH = 6
+ENCODER = "drawn@1"
 PROJECT = "by_hand"
 FOLLOWED = ({"i07": 9, "i04": 3, "gone": 2}, {"gone": 1})
 """What those took whom `sam` and `fred` follow; the model does not know the item `gone`."""
@@ -94,7 +95,7 @@ def open_taste_shop(workspace: Path) -> TasteShop:
     made = workspace / "made"
     model(config).save(made)
     fold = Fold(NOW - 9 * DAY, NOW, NOW + DAY)
-    lineage = Lineage("run-1", "d-1", config.fingerprint(), {}, "src-0", (fold,))
+    lineage = Lineage("run-1", "d-1", config.fingerprint(), {}, "src-0", (fold,), encoder=ENCODER)
     registry = Registry.of(config.paths)
     version = registry.register(made, lineage, Decision("run-1", Status.PASSED))
     return TasteShop(config, version, registry.fetch(version))
@@ -130,7 +131,7 @@ def add_items(
         "title": [f"Thing {item}" for item in ids],
         "text": [f"about {item}" for item in ids],
         "vector": pa.array([row.tolist() for row in text], pa.list_(pa.float32())),
-        "encoder": ["drawn@1"] * len(ids),
+        "encoder": [ENCODER] * len(ids),
         "content_hash": [item * 3 for item in ids],
     }
     put(store, "item_text", "item_id", ids, words)

@@ -18,6 +18,7 @@ from recommender.model.id_buckets import id_buckets
 from recommender.model.reads import vectors_of
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
+from recommender.model.whitening_found import OtherTextError, Whitening, few, must_be_all
 from recommender.training.popularity import SMOOTHING
 
 Floats = NDArray[np.float32]
@@ -28,8 +29,6 @@ _UNKNOWN = ("tower.id_ID", "tower.known_I", "popularity.known_I", "popularity.re
 # Of a ranking head that has such a part.
 _RANKED = "action.target.own_IO"
 _IDS, _BUCKETS = "tower.id_ID", "tower.buckets_I2"
-_FIT = 1e-2
-"""Largest error of a whitening that was found again, in units of a component's deviation."""
 
 
 def part_of(scorer: TransformerScorer, rows_K: NDArray[np.int64]) -> TransformerScorer:
@@ -48,10 +47,6 @@ def part_of(scorer: TransformerScorer, rows_K: NDArray[np.int64]) -> Transformer
     ids = tuple(scorer.catalogue.ids[row] for row in rows_K)
     # Not of the scorer's own class: an engine may need more than weights.
     return TransformerScorer.restore(scorer.settings(), weights, Catalogue(ids))
-
-
-class OtherTextError(ValueError):
-    """Vectors of items are not those that the model was trained on."""
 
 
 def extended(scorer: TransformerScorer, ids: Sequence[str], white_NV: Floats) -> TransformerScorer:
@@ -148,68 +143,43 @@ def _of_items(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
     return tuple(_BUCKETS if name == _IDS and _BUCKETS in weights else name for name in names)
 
 
-class Whitening:
-    """An affine map of text vectors.
-
-    Args:
-        matrix_WV: linear part.
-        offset_V: what zeros would become.
-    """
-
-    def __init__(self, matrix_WV: NDArray[Any], offset_V: NDArray[Any]) -> None:
-        self._matrix_WV = matrix_WV
-        self._offset_V = offset_V
-
-    @classmethod
-    def between(cls, text_KW: Floats, white_KV: Floats, *, check: bool = True) -> Whitening:
-        """Return the map from one to the other, of least norm where several would do.
-
-        Args:
-            text_KW: vectors before, some of them of words.
-            white_KV: the same after.
-            check: whether the map must fit all of them.
-
-        Raises:
-            OtherTextError: there is none.
-        """
-        worded_K = np.any(text_KW != 0, axis=1)
-        text_KW, white_KV = text_KW[worded_K].astype(np.float64), white_KV[worded_K]
-        if not len(text_KW):
-            raise OtherTextError("none of the items has a text vector")
-        mean_W = text_KW.mean(axis=0)
-        offset_V = white_KV.mean(axis=0, dtype=np.float64)
-        matrix_WV, *_ = np.linalg.lstsq(text_KW - mean_W, white_KV - offset_V, rcond=1e-5)
-        error = np.abs((text_KW - mean_W) @ matrix_WV + offset_V - white_KV).max()
-        if check and error > _FIT:
-            raise OtherTextError(
-                f"text vectors of the feature store are not those that the model was trained on: "
-                f"they differ by {error:.2g}"
-            )
-        return cls(matrix_WV, offset_V - mean_W @ matrix_WV)
-
-    def __call__(self, text_NW: Floats) -> Floats:
-        """Return vectors whitened, (N, V); zeros stay zeros."""
-        white_NV = text_NW.astype(np.float64) @ self._matrix_WV + self._offset_V
-        white_NV[~np.any(text_NW != 0, axis=1)] = 0
-        return np.asarray(white_NV, np.float32)
-
-
-def whitening_of(scorer: TransformerScorer, rows: NDArray[np.int64], text_KW: Floats) -> Whitening:
+def whitening_of(
+    scorer: TransformerScorer,
+    rows: NDArray[np.int64],
+    text_KW: Floats,
+    *,
+    same_encoder: bool = False,
+) -> Whitening:
     """Find the whitening of a model again, from items of which both sides are known.
 
     Whitening is affine (`recommender.model.whitening`), so pairs of vectors before and after it
     tell it; in directions in which no known item differs from another it is zero.
 
+    An affine map fits any W + 1 pairs, whatever encoder the vectors are of, and says nothing of
+    directions that they lack. So few are enough only where the encoder is known to be the model's
+    and they are all items that the model knows words of: then it never met another direction.
+
     Args:
         scorer: trained.
-        rows: of some items of its catalogue, K; all of them, or many more than W.
+        rows: of some items of its catalogue, K, different ones.
         text_KW: their text vectors as the encoder made them.
+        same_encoder: whether that is known to be the one that the model was trained with.
 
     Raises:
         OtherTextError: no affine map leads from these vectors to the model's, so they are of
-            another encoder or of other texts.
+            another encoder or of other texts; or they are too few to tell.
     """
-    return Whitening.between(text_KW, text_part(scorer)[rows])
+    white_IV = text_part(scorer)
+    found = Whitening.between(text_KW, white_IV[rows])
+    if (pairs := few(text_KW)) and white_IV.any():
+        if not same_encoder:
+            raise OtherTextError(
+                f"{pairs} of the model's items have text vectors in the feature store, and "
+                f"{text_KW.shape[1] + 2} different ones are needed to tell that they are of the "
+                "encoder that it was trained with"
+            )
+        must_be_all(white_IV, rows, text_KW, "text vectors")
+    return found
 
 
 def text_part(scorer: TransformerScorer) -> Floats:
@@ -231,7 +201,8 @@ def beside_text(
         items: N of any, in canonical columns.
 
     Raises:
-        OtherTextError: no affine map leads from these further vectors to the model's.
+        OtherTextError: no affine map leads from these further vectors to the model's, or the items
+            are too few to find it.
     """
     reads = scorer.module.reads
     columns_IX = scorer.module.tower.text_IV.numpy()
@@ -244,7 +215,10 @@ def beside_text(
         start += width
         raw_NW = vectors_of(items, name)
         if np.any(raw_NW) and np.any(white_KV):
-            parts.append(Whitening.between(vectors_of(known, name), white_KV)(raw_NW))
+            raw_KW = vectors_of(known, name)
+            parts.append(Whitening.between(raw_KW, white_KV)(raw_NW))
+            if few(raw_KW):
+                must_be_all(columns_IX[:, start - width : start], rows_K, raw_KW, f"{name!r}")
         else:
             parts.append(np.zeros((items.num_rows, width), np.float32))
     return np.concatenate(parts, axis=1)

@@ -24,9 +24,9 @@ from recommender.config import Config
 from recommender.config.actions import ActionsConfig
 from recommender.errors import ConfigError, StorageError, TrainingError
 from recommender.features.dataset import Dataset
-from recommender.model.extended import OtherTextError, Whitening
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
+from recommender.model.whitening_found import OtherTextError, Whitening
 from recommender.registry.content import digests, version_of
 
 Floats = NDArray[np.float32]

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from recommender.errors import TrainingError
 from recommender.features.dataset import Dataset
-from recommender.model.extended import Whitening, carried, to_learn
+from recommender.model.extended import carried, to_learn
 from recommender.model.reads import vectors_of
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
+from recommender.model.whitening_found import Whitening
 from recommender.training.examples import Examples
 
 Floats = NDArray[np.float32]

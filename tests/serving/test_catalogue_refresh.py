@@ -22,7 +22,7 @@ from recommender.artifact import Model
 from recommender.baselines.content import HistoryText
 from recommender.errors import FeatureError
 from recommender.features.sequences import Catalogue, Histories
-from recommender.model.extended import OtherTextError
+from recommender.model.whitening_found import OtherTextError
 from serving.items import StoreItems
 from serving.refresh import Refresher
 from serving.shelf import Shelf

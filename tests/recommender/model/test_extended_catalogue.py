@@ -8,7 +8,8 @@ from tables_by_hand import configuration
 from taste_shop import DAY, ITEMS, NOW, WIDTH, scorer, vectors
 
 from recommender.features.sequences import Histories
-from recommender.model.extended import OtherTextError, extended, part_of, whitening_of
+from recommender.model.extended import extended, part_of, whitening_of
+from recommender.model.whitening_found import OtherTextError
 
 HISTORIES = Histories.of(
     [([1, 6, 2], [2, 3, 2], [NOW - 3 * DAY, NOW - DAY, NOW - 5]), ([], [], [])], [NOW, NOW]
