@@ -9,6 +9,7 @@ from pathlib import Path
 from components.boundary import Step, running
 from components.training import export, must_be_of_today
 from recommender.baselines.cold_users import fit_cold_users
+from recommender.config.training import MEASURES
 from recommender.ensemble import fused
 from recommender.features.dataset import Dataset
 from recommender.training import curves
@@ -103,8 +104,15 @@ def _summarise(step: Step, trained: list[Trained], items: int) -> None:
         "items": items,
         "parameters": candidate.parameters,
         "best_epoch": candidate.best_epoch,
-        "validation_ndcg@10": candidate.validation_ndcg,
+        **_validated(candidate),
         "validation_users": candidate.validation_users,
         "events_per_second": round(events / seconds) if seconds else None,
         "curves": str(step.folder / "curves.png"),
     }
+
+
+def _validated(candidate: Trained) -> dict[str, float | None]:
+    """Return what the best epoch was worth; nothing is known of one without anybody to ask."""
+    found = curves.validated(candidate.best, candidate.kept_by)
+    told: dict[str, float | None] = {MEASURES[candidate.kept_by]: None, **found}
+    return {f"validation_{name}": value for name, value in told.items()}

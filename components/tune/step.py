@@ -9,6 +9,7 @@ import yaml
 
 from components.boundary import running
 from recommender.config import Config
+from recommender.config.training import MEASURES
 from recommender.config.tree import with_settings
 from recommender.features.dataset import Dataset
 from recommender.files import atomic_file, write_json
@@ -67,8 +68,10 @@ def conclude(config: str, run_id: str, dataset: str, settings: str) -> None:
         found = tuning.findings()
         best = found.best
         configured = found.configured
+        measure = MEASURES[step.config.training.keep_by]
         told = {
             "study": found.study,
+            "compared_by": measure,
             "best": asdict(best),
             "trials": [asdict(each) for each in found.trials],
         }
@@ -82,8 +85,8 @@ def conclude(config: str, run_id: str, dataset: str, settings: str) -> None:
             "study": found.study,
             "trials": len(found.trials),
             "best": best.settings,
-            "validation_ndcg@10": best.value,
-            "configured_ndcg@10": configured.value if configured else None,
+            f"validation_{measure}": best.value,
+            f"configured_{measure}": configured.value if configured else None,
             "tuning": str(step.folder / "tuning.json"),
         }
 

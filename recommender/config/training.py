@@ -9,24 +9,45 @@ from pydantic import Field, model_validator
 from recommender.config.ensemble import EnsembleConfig
 from recommender.config.section import Section
 
+KeepBy = Literal["ndcg", "auc", "rmse", "both"]
+"""What epochs are compared by."""
+
+MEASURES: dict[KeepBy, str] = {
+    "ndcg": "ndcg@10",
+    "auc": "auc_within_users",
+    "rmse": "minus_relative_rmse",
+    "both": "ndcg_and_auc",
+}
+"""What their measures are called in figures and reports; of all, higher is better."""
+
 
 class TrainingConfig(Section):
     """How the model is trained.
 
     Two phases: a search on the events before the validation window finds out how many epochs are
-    best, by NDCG@10 on that window; the final model is trained for as many on everything before
+    best, by `keep_by` on that window; the final model is trained for as many on everything before
     the test window.
     """
 
     epochs: int = Field(6, ge=1)
     """At most this many passes over the training sequences; the learning rate ends at nought."""
 
+    keep_by: KeepBy = "ndcg"
+    """By what the best epoch is best, on the validation window; a search for settings compares
+    trials by it, too. `ndcg`: NDCG@10 of the next items over the whole catalogue, for a model that
+    retrieves. `auc`: for one that ranks what others retrieve: whether people go farther with one
+    item in front of them than with another, AUC within users, mean over event types. `rmse`: the
+    error of `model.ranking.values`, in units of their deviation, for a model whose forecasts are
+    used. `both`: the geometric mean of NDCG@10 and 2 AUC - 1, which both are 0 without knowledge,
+    so that a hundredth more of one weighs as much as a hundredth more of the other. A refresh
+    trains for as many epochs as it is told, and keeps the last."""
+
     patience: int = Field(3, ge=1)
-    """Epochs in a row with a validation NDCG below the best before the search stops."""
+    """Epochs in a row that are worse than the best before the search stops."""
 
     tie: float = Field(0.01, ge=0, lt=1)
-    """Of the epochs whose validation NDCG is within this share of the best, the latest counts: so
-    small a difference is chance, and the longer schedule anneals better."""
+    """Of the epochs that are within this share of the best, the latest counts: so small a
+    difference is chance, and the longer schedule anneals better."""
 
     refit: bool = True
     """Whether the validation window is trained on, too, once the number of epochs is known.
@@ -137,6 +158,19 @@ class TrainingConfig(Section):
     ensemble: EnsembleConfig | None = None
     """The systems that the trained model is fused with, into the model that is judged and served;
     None: it is served alone."""
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if self.keep_by in ("auc", "both") and not self.action_weight:
+            raise ValueError(
+                f"keep_by: {self.keep_by} looks at what people do with items, which nothing is "
+                "learned of with action_weight: 0"
+            )
+        if self.keep_by == "rmse" and not self.value_weight:
+            raise ValueError(
+                "keep_by: rmse looks at values, of which nothing is learned with value_weight: 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _smoothing(self) -> Self:

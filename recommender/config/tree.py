@@ -114,6 +114,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if self.training.keep_by == "rmse" and not self.model.ranking.values:
+            raise ValueError(
+                "training.keep_by: rmse looks at the values of model.ranking.values, which has none"
+            )
+        if self.training.keep_by in ("auc", "both") and len(self.actions.types) < 2:
+            raise ValueError(
+                f"training.keep_by: {self.training.keep_by} tells event types apart, and "
+                "actions.types has one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _mapped(self) -> Self:
         if self.source.kind != "mapped":
             return self

@@ -44,7 +44,7 @@ class Searched(Section):
 
 
 class TuningConfig(Section):
-    """The search for settings (`ostinato tune`), by NDCG@10 of the validation window.
+    """The search for settings (`ostinato tune`), by `training.keep_by` on the validation window.
 
     The test window is not looked at, so that what it says of the winner stays honest.
     """
@@ -89,4 +89,6 @@ class TuningConfig(Section):
         wrong = [key for key in self.space if key.split(".")[0] not in ("model", "training")]
         if wrong or not self.space:
             raise ValueError(f"space must name keys below model or training, not {wrong or 'none'}")
+        if "training.keep_by" in self.space:
+            raise ValueError("space names training.keep_by, by which trials are compared")
         return self

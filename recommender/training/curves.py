@@ -7,8 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from recommender.config.training import MEASURES, KeepBy
 from recommender.files import atomic_directory, atomic_file, write_json
+from recommender.training.state import Epoch
 from recommender.training.trained import Trained
+
+_NAMES: dict[KeepBy, str] = {
+    "ndcg": "NDCG@10",
+    "auc": "AUC within users",
+    "rmse": "- RMSE, in deviations of the values",
+    "both": "geometric mean of NDCG@10 and 2 AUC - 1",
+}
 
 
 def write_record(path: Path, trained: Sequence[Trained], **more: Any) -> None:
@@ -27,18 +36,34 @@ def _record(trained: Trained) -> dict[str, Any]:
         "fingerprint": trained.fingerprint,
         "best_epoch": trained.best_epoch,
         "validation_users": trained.validation_users,
+        "kept_by": MEASURES[trained.kept_by],
+        "validation_quality": trained.validation_quality,
         "validation_ndcg": trained.validation_ndcg,
         "parameters": trained.parameters,
         "epochs": [asdict(epoch) for epoch in trained.curve],
     }
 
 
+def validated(epoch: Epoch, kept_by: KeepBy) -> dict[str, float]:
+    """Return what an epoch was worth, by the names of measures; empty where nobody was asked.
+
+    Args:
+        epoch: of the curve.
+        kept_by: what epochs are compared by.
+    """
+    error = None if epoch.rmse is None else -epoch.rmse
+    told: dict[KeepBy, float | None] = {"ndcg": epoch.ndcg, "auc": epoch.auc, "rmse": error}
+    told[kept_by] = epoch.quality
+    return {MEASURES[name]: value for name, value in told.items() if value is not None}
+
+
 def draw(path: Path, trained: Sequence[Trained]) -> None:
-    """Draw loss and validation NDCG@10 by epoch, a colour per fold, as a PNG."""
+    """Draw loss and what epochs are compared by, a colour per fold, as a PNG."""
     # Figure without pyplot: no display, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    measure = ", ".join(dict.fromkeys(_NAMES[one.kept_by] for one in trained))
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, quality = figure.subplots(1, 2)
     for fold, one in enumerate(trained):
@@ -54,12 +79,12 @@ def draw(path: Path, trained: Sequence[Trained]) -> None:
                     color=colour,
                     label=f"fold {fold}, {phase}",
                 )
-        scored = [(epoch.epoch, epoch.ndcg) for epoch in one.curve if epoch.ndcg is not None]
+        scored = [(each.epoch, each.quality) for each in one.curve if each.quality is not None]
         if scored:
             quality.plot(*zip(*scored, strict=True), marker=".", color=colour, label=f"fold {fold}")
             quality.axvline(one.best_epoch, color=colour, linewidth=0.5)
     losses.set(title="Next-item loss in training", xlabel="epoch", ylabel="nats per target")
-    quality.set(title="Validation window, as served", xlabel="epoch", ylabel="NDCG@10")
+    quality.set(title="Validation window, as served", xlabel="epoch", ylabel=measure)
     for axes in (losses, quality):
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -92,5 +117,5 @@ def write_events(folder: Path, trained: Sequence[Trained]) -> None:
                             writer.add_scalar("speed/mfu", epoch.utilisation, epoch.epoch)
                         if epoch.memory_mb is not None:
                             writer.add_scalar("memory/most_mb", epoch.memory_mb, epoch.epoch)
-                        if epoch.ndcg is not None:
-                            writer.add_scalar("validation/ndcg@10", epoch.ndcg, epoch.epoch)
+                        for name, value in validated(epoch, one.kept_by).items():
+                            writer.add_scalar(f"validation/{name}", value, epoch.epoch)

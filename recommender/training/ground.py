@@ -10,6 +10,7 @@ from recommender.features.dataset import Dataset
 from recommender.model.people import PeopleCodes
 from recommender.model.transformer import UnifiedTransformer
 from recommender.split import Fold
+from recommender.training.case_judges import judge_of
 from recommender.training.checkpoint import Checkpoints
 from recommender.training.examples import Examples
 from recommender.training.feed import Feed
@@ -19,7 +20,7 @@ from recommender.training.log_read import examples_before, log_read, people_befo
 from recommender.training.objective import Objective
 from recommender.training.pretraining import objective_of, pretrain
 from recommender.training.team import Alone, Team
-from recommender.training.validation import Judge, Validation
+from recommender.training.validation import Judge
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,9 @@ class Here:
         self._fold = fold
         self._config = config
 
-    def validation(self) -> Validation:
-        """Return the requests after each epoch; errors as for `log_read`."""
-        config = self._config
-        return Validation.build(
-            log_read(self.dataset, config),
-            self._fold.validation_start,
-            self._fold.test_start,
-            len(self.dataset.catalogue),
-            config.actions,
-            config.features.history_limit,
-            config.evaluation.requests_per_user,
-            config.training.validation_users,
-        )
+    def validation(self) -> Judge:
+        """Return what is asked after each epoch; errors as for `judge_of`."""
+        return judge_of(self.dataset, self._fold, self._config)
 
     def start(self, cut: int) -> Start:
         """Return where a phase begins that learns from what lies before `cut`, ms.

@@ -17,6 +17,8 @@ from recommender.training.transfer import identity
 # Code whose change may change the weights. A checkpoint of other code is not gone on from.
 _CODE = (
     "config",
+    "evaluation/metrics/classification.py",
+    "evaluation/metrics/rating.py",
     "features/cases.py",
     "features/catalogue.py",
     "features/decomposition.py",

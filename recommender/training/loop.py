@@ -34,6 +34,7 @@ from recommender.training.state import (
     Position,
     Run,
     go_back,
+    note,
     optimizer_of,
     resume,
     save,
@@ -117,7 +118,7 @@ def fit(
                     config.recoveries,
                 )
                 break
-            progress.advance(1, _note(run))
+            progress.advance(1, note(run))
             step = run.position.step
             if step % config.checkpoint_every_steps == 0 and run.position.batch < len(plan):
                 save(run, phase, checkpoints)
@@ -136,7 +137,7 @@ def fit(
     for block in module.blocks:
         block._compiled_call_impl = None
     if progress.total and progress.done < progress.total:
-        progress.advance(progress.total - progress.done, _note(run))
+        progress.advance(progress.total - progress.done, note(run))
     return run.position.best_epoch or run.position.epoch, run.curve
 
 
@@ -228,13 +229,13 @@ def _end_epoch(
 ) -> None:
     """Validate, and remember the latest epoch that is as good as the best."""
     at = run.position
-    ndcg = None
+    judged = None
     valued = run.module.action.values is not None and config.value_weight > 0
     answers = run.kept() if phase.validation else {}
     if phase.validation:
         learning = run.weights()
         run.answer_with(answers)
-        ndcg = phase.validation.ndcg(scorer(run.module, catalogue))
+        judged = phase.validation.judge(scorer(run.module, catalogue))
         run.answer_with(learning)
     run.curve.append(
         Epoch(
@@ -242,7 +243,7 @@ def _end_epoch(
             at.epoch + 1,
             at.item_sum / at.batch,
             at.action_sum / at.batch,
-            ndcg,
+            judged.ndcg if judged else None,
             run.optimizer.param_groups[0]["lr"],
             at.seconds,
             at.events,
@@ -250,6 +251,9 @@ def _end_epoch(
             machine.utilisation(at.flops, at.seconds),
             most_memory(machine.device),
             at.value_sum / at.batch if valued else None,
+            judged.auc if judged else None,
+            judged.rmse if judged else None,
+            judged.value if judged else None,
         )
     )
     following = Position(
@@ -260,9 +264,14 @@ def _end_epoch(
         best_epoch=at.best_epoch,
         halvings=at.halvings,
     )
-    if ndcg is not None and ndcg >= at.best * (1 - config.tie):
-        following = replace(following, best=max(at.best, ndcg), best_epoch=at.epoch + 1)
-        run.best = answers
+    if judged is not None:
+        first = at.best_epoch == 0
+        # An error, told as its negative, is as good if it is not larger by more than the share.
+        least = at.best * (1 - config.tie if at.best >= 0 else 1 + config.tie)
+        if first or judged.value >= least:
+            best = judged.value if first else max(at.best, judged.value)
+            following = replace(following, best=best, best_epoch=at.epoch + 1)
+            run.best = answers
     run.position = following
 
 
@@ -276,13 +285,6 @@ def learning_rate(config: TrainingConfig, step: int, share: float) -> float:
     """
     warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
     return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _note(run: Run) -> str:
-    at = run.position
-    loss = at.item_sum / at.batch if at.batch else run.curve[-1].item_loss
-    last = run.curve[-1].ndcg if run.curve else None
-    return f"loss {loss:.3f}" + ("" if last is None else f", NDCG@10 {last:.4f}")
 
 
 def _fingerprint(batch: Batch) -> str:

@@ -17,7 +17,7 @@ from recommender.training.ground import Ground, Here, Start, checkpoints_of
 from recommender.training.loop import fit
 from recommender.training.state import Epoch, Phase
 from recommender.training.trained import Trained
-from recommender.training.validation import Validation
+from recommender.training.validation import Judge
 
 
 def train(
@@ -84,7 +84,7 @@ def forget(dataset: Dataset, fold: Fold, config: Config) -> None:
 
 def train_once(
     dataset: Dataset,
-    validation: Validation | None,
+    validation: Judge | None,
     config: Config,
     label: str,
     on_step: Callable[[int], None] | None = None,
@@ -93,7 +93,7 @@ def train_once(
 
     Args:
         dataset: log, catalogue, text vectors.
-        validation: requests after each epoch, the best of which is kept; None: the last is.
+        validation: asked after each epoch, the best of which is kept; None: the last is.
         config: the whole tree.
         label: for the progress display.
         on_step: called with the number of every finished step.
@@ -188,4 +188,5 @@ def _trained(
         users,
         sum(parameter.numel() for parameter in module.parameters()),
         checkpoints.fingerprint,
+        config.training.keep_by,
     )

@@ -30,7 +30,7 @@ class Epoch:
         epoch: from 1.
         item_loss: mean over batches of the next-item cross-entropy, nats per target.
         action_loss: mean over batches of the next-action cross-entropy, nats per event.
-        ndcg: validation NDCG@10; None where nothing was validated.
+        ndcg: validation NDCG@10; None where it was not asked for.
         learning_rate: at the end of the epoch.
         seconds: of training, without validation.
         events: in the training windows, without padding.
@@ -39,6 +39,10 @@ class Epoch:
         memory_mb: most memory taken so far, MiB: of the GPU's, or of the process's.
         value_loss: mean over batches of the sum of the values' losses, each in the unit of its
             head; None where none is learned.
+        auc: validation AUC within users; None where it was not asked for.
+        rmse: validation error of the values, in units of their deviation; None likewise.
+        quality: what epochs are compared by (`training.keep_by`), higher is better; None where
+            nothing was validated.
     """
 
     phase: str
@@ -53,6 +57,9 @@ class Epoch:
     utilisation: float | None = None
     memory_mb: float | None = None
     value_loss: float | None = None
+    auc: float | None = None
+    rmse: float | None = None
+    quality: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Phase:
     Attributes:
         name: "search", "refit" or "refresh".
         examples: what is learned from.
-        validation: the requests after each epoch; None or empty: all epochs are run.
+        validation: asked after each epoch; None or empty: all epochs are run.
         epochs: the cosine ends here.
         seed: of the order of the data and of dropout.
         before: the curve of the phase before this one.
@@ -231,3 +238,14 @@ def go_back(run: Run, phase: Phase, checkpoints: Checkpoints, fresh: dict[str, T
     run.position = replace(run.position, halvings=halvings)
     # A run that is killed from here on doesn't walk into the same fault with the old rate.
     save(run, phase, checkpoints)
+
+
+def note(run: Run) -> str:
+    """Say in one line how training goes: the loss, and what was found by the last validation."""
+    at, told = run.position, []
+    loss = at.item_sum / at.batch if at.batch else run.curve[-1].item_loss
+    if run.curve:
+        last = run.curve[-1]
+        found = {"NDCG@10": last.ndcg, "AUC": last.auc, "relative RMSE": last.rmse}
+        told = [f"{name} {value:.4f}" for name, value in found.items() if value is not None]
+    return ", ".join([f"loss {loss:.3f}", *told])

@@ -15,7 +15,7 @@ class Told:
     Attributes:
         number: of the trial.
         state: `complete`, `pruned` (ended early, diverged, or refused), `running` or `failed`.
-        value: NDCG@10 of the validation window, the best epoch's; None without one.
+        value: of the best epoch on the validation window, by `training.keep_by`; None without one.
         settings: what was tried, by dotted key.
         epochs: how many were trained.
         configured: whether it is of what is configured.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from recommender.config import Config
 from recommender.errors import StorageError
+from recommender.training.curves import validated
 from recommender.training.trained import Trained
 
 # MLflow refuses file stores without it, since it would rather have a database.
@@ -82,11 +83,13 @@ def _metrics(trained: Trained, phase: str) -> Iterator[tuple[str, float, int, in
             "loss_action": epoch.action_loss,
             "loss_value": epoch.value_loss,
             "learning_rate": epoch.learning_rate,
-            "ndcg_10": epoch.ndcg,
             "events_per_second": epoch.events / epoch.seconds if epoch.seconds > 0 else None,
             "mfu": epoch.utilisation,
             "memory_mb": epoch.memory_mb,
         }
+        # MLflow allows no @ in names.
+        judged = validated(epoch, trained.kept_by).items()
+        told |= {name.replace("@", "_"): value for name, value in judged}
         for name, value in told.items():
             if value is not None:
                 yield name, float(value), 0, epoch.epoch

@@ -107,9 +107,9 @@ class Tuning:
             return
 
         def report(epoch: Epoch) -> None:
-            if epoch.ndcg is None:
+            if epoch.quality is None:
                 return
-            trial.report(epoch.ndcg, epoch.epoch)
+            trial.report(epoch.quality, epoch.epoch)
             if self.config.tuning.prune and trial.should_prune():
                 raise optuna.TrialPruned
 
@@ -122,7 +122,7 @@ class Tuning:
         except (TrainingError, ConfigError) as error:
             _refused(study, trial, error)
         else:
-            study.tell(trial, trained.validation_ndcg or 0.0)
+            study.tell(trial, trained.validation_quality or 0.0)
         forget(self.dataset, self.fold, config)
 
     def _take_up(self, study: Any, worker: int) -> None:

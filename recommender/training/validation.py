@@ -1,5 +1,7 @@
 """NDCG@10 of the validation window, asked as it would be served: what early stopping looks at.
 
+Other measures that it may look at are in `recommender.training.case_judges`.
+
 A request is a moment at which a user did something that makes history; the scorer sees what lay
 strictly before it and ranks the whole catalogue; what the user took with success at that moment
 is relevant. The mean is over users, each with the mean of their requests.
@@ -25,6 +27,23 @@ _DISCOUNT_K = 1 / np.log2(np.arange(K) + 2)
 _IDEAL_K = np.cumsum(_DISCOUNT_K)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a model was worth after an epoch; measures that were not asked for are None.
+
+    Attributes:
+        value: by which epochs are compared, higher is better; may be negative.
+        ndcg: NDCG@10 of the next items, mean over users.
+        auc: AUC within users, mean over event types.
+        rmse: error of the values that are foretold, in units of their own deviation.
+    """
+
+    value: float
+    ndcg: float | None = None
+    auc: float | None = None
+    rmse: float | None = None
+
+
 class Judge(Protocol):
     """What early stopping asks after each epoch."""
 
@@ -35,8 +54,8 @@ class Judge(Protocol):
     def users(self) -> int:
         """How many users stand behind the figure."""
 
-    def ndcg(self, scorer: Scorer) -> float:
-        """Return the mean NDCG@10 over users; 0 where nobody asks."""
+    def judge(self, scorer: Scorer) -> Judged:
+        """Say what a model is worth."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +155,11 @@ class Validation:
         NDCG with binary relevance: Järvelin & Kekäläinen 2002, discount 1 / log2(rank + 1).
         """
         return float(self.ndcg_of_users(scorer).mean()) if len(self) else 0.0
+
+    def judge(self, scorer: Scorer) -> Judged:
+        """Judge by NDCG@10."""
+        ndcg = self.ndcg(scorer)
+        return Judged(ndcg, ndcg=ndcg)
 
     def ndcg_of_users(self, scorer: Scorer) -> NDArray[np.float64]:
         """Return the mean NDCG@10 of each user's requests, in the order of `user`."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,14 +33,14 @@ from recommender.evaluation.metrics.rating import mae, rmse
 from recommender.features.cases import carried
 from recommender.features.dataset import Dataset
 from recommender.model.scorer import TransformerScorer
-from recommender.scoring import ActionModel, Scorer, ValueModel
+from recommender.scoring import ActionModel, ValueModel
+from recommender.training.case_judges import judge_of
 from recommender.training.checkpoint import Checkpoints
 from recommender.training.device import deterministic
 from recommender.training.fresh_module import fresh_module
 from recommender.training.log_read import examples_of
 from recommender.training.loop import fit
 from recommender.training.state import Phase
-from recommender.training.validation import Validation
 
 WORLDS = os.environ.get("OSTINATO_WORLDS", "movielens-100k movielens-small taobao").split()
 RANKERS = os.environ.get("OSTINATO_RANKERS", "target plain din xdeepfm").split()
@@ -49,38 +48,26 @@ _AT_ONCE = 2048
 SETTINGS: dict[str, Any] = {
     "training.epochs": 6,
     "training.action_weight": 1.0,
+    "training.keep_by": "auc",
     "evaluation.neural.epochs": 8,
     "evaluation.neural.patience": 2,
 }
 """Chosen before the first comparison; nothing was tuned on a test window."""
 
 
-@dataclass(frozen=True)
-class ByCases:
-    """Stands for `Validation`: the AUC within users on the cases of the validation window."""
-
-    window: RankingCases
-    config: Config
-
-    def ndcg(self, scorer: Scorer) -> float:
-        answer = cast(ActionModel, scorer).action_probabilities
-        return self.window.quality(answer, self.config.actions, self.config.seed)
-
-
 def unified(dataset: Dataset, config: Config, tmp_path: Path) -> TransformerScorer:
     """Train both tasks together and keep the epoch that ranks best."""
     fold = dataset.folds[-1]
-    window = RankingCases.between(dataset, fold.validation_start, fold.test_start, config)
     with deterministic(1):
         examples = examples_of(dataset, fold.validation_start, config)
         module = fresh_module(dataset, examples, config)
-        judge = cast(Validation, ByCases(window, config))
+        judge = judge_of(dataset, fold, config)
         phase = Phase("search", examples, judge, config.training.epochs, config.seed)
         checkpoints = Checkpoints(tmp_path / config.fingerprint(), config.fingerprint())
         epoch, curve = fit(
             phase, module, dataset.catalogue, config.training, checkpoints, "unified"
         )
-    print(f"epoch {epoch}:", " ".join(f"{row.ndcg:.4f}" for row in curve if row.ndcg is not None))
+    print(f"epoch {epoch}:", " ".join(f"{row.quality:.4f}" for row in curve))
     return TransformerScorer(module, dataset.catalogue)
 
 

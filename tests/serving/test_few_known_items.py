@@ -52,7 +52,7 @@ def small() -> TransformerScorer:
 def test_so_few_vectors_of_another_encoder_would_fit(taste: TasteShop) -> None:
     rows, other = np.arange(FEW), vectors(FEW, seed=8)
     for same in (False, True):
-        with pytest.raises(OtherTextError, match="7 of the model's items|lacks the text vectors"):
+        with pytest.raises(OtherTextError, match=r"7 of the model's items|lacks the text vectors"):
             whitening_of(scorer(taste.config), rows, other, same_encoder=same)
     with pytest.raises(OtherTextError, match="8 different ones are needed"):
         whitening_of(small(), rows, other)

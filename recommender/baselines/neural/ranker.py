@@ -232,7 +232,7 @@ class Ranker:
 
         def judge(module: RankingModule) -> float:
             answer = scorer(module).action_probabilities
-            return window.quality(answer, config.actions, config.seed)
+            return window.quality(answer, config.seed)
 
         module = train(cls.kind, make, judge if len(window) else None, fold, config)
         return Model(scorer(module), dataset.titles, config.actions, config.model.history)

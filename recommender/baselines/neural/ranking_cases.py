@@ -20,8 +20,7 @@ from torch import Tensor
 
 from recommender.baselines.neural.past_popularity import PastPopularity
 from recommender.config import Config
-from recommender.config.actions import ActionsConfig
-from recommender.evaluation.metrics.classification import user_auc
+from recommender.evaluation.metrics.classification import mean_user_auc
 from recommender.features.cases import Cases, cases
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import EventLog, Histories, Ints
@@ -143,7 +142,7 @@ class RankingCases:
                 asked = Asked.of(self.histories(rows), items[:, None], known[:, None])
                 yield Judged(asked, tensor(self.found.reached[rows] - 1))
 
-    def quality(self, answer: Answer, actions: ActionsConfig, seed: int) -> float:
+    def quality(self, answer: Answer, seed: int) -> float:
         """Return how well event types are told apart, higher is better.
 
         The mean over event types of the AUC within users: of each type but the least, whether a
@@ -151,7 +150,6 @@ class RankingCases:
 
         Args:
             answer: of a ranker.
-            actions: the event types.
             seed: of the draw where there are very many cases.
         """
         rows = np.arange(len(self))
@@ -164,13 +162,9 @@ class RankingCases:
         ]
         chances_NA = np.concatenate(parts).astype(np.float64)
         users, reached = self.log.user_of_event[self.found.rows[rows]], self.found.reached[rows]
-        areas = []
-        for code in range(2, len(actions.types) + 1):
-            grouped = user_auc(users, reached >= code, chances_NA[:, code - 1 :].sum(axis=1))
-            if len(grouped.users):
-                areas.append(grouped.value)
-        if areas:
-            return float(np.mean(areas))
+        area = mean_user_auc(users, reached, chances_NA)
+        if not np.isnan(area):
+            return area
         likely_N = chances_NA[np.arange(len(rows)), reached - 1]
         return float(np.log(np.maximum(likely_N, 1e-12)).mean())
 

@@ -75,6 +75,24 @@ def user_auc(users_N: Ints, labels_N: Bools, scores_N: Doubles) -> UserAUC:
     return UserAUC(value, np.flatnonzero(both), each, weights, one_class)
 
 
+def mean_user_auc(users_N: Ints, reached_N: Ints, chances_NA: Doubles) -> float:
+    """Return the mean over event types of the user-grouped AUC; NaN where nobody tells of any.
+
+    Of each type but the least, whether a case goes at least so far.
+
+    Args:
+        users_N: whose each case is, as rows 0 …
+        reached_N: code of the farthest event type, from 1.
+        chances_NA: how likely each of A event types is the farthest, in their order.
+    """
+    areas = []
+    for code in range(2, chances_NA.shape[1] + 1):
+        grouped = user_auc(users_N, reached_N >= code, chances_NA[:, code - 1 :].sum(axis=1))
+        if len(grouped.users):
+            areas.append(grouped.value)
+    return float(np.mean(areas)) if areas else float("nan")
+
+
 def log_loss(labels_N: Bools, probabilities_N: Doubles) -> float:
     """Return the mean of −log p of what happened, natural logarithm; p is kept off 0 and 1."""
     p = np.clip(probabilities_N, _SMALLEST, 1 - _SMALLEST)

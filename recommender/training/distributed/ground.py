@@ -31,7 +31,7 @@ from recommender.training.ground import Start
 from recommender.training.identity import code_version, settings_digest
 from recommender.training.log_read import examples_of, log_read, people_before
 from recommender.training.pretraining import objective_of
-from recommender.training.validation import Validation
+from recommender.training.validation import Judged, Validation
 
 _READ = (
     "attributes.parquet",
@@ -90,12 +90,13 @@ class LaneValidation:
     def __len__(self) -> int:
         return self.requests
 
-    def ndcg(self, scorer: Scorer) -> float:
-        """Return the mean NDCG@10 over the users of all processes; 0 where nobody asks."""
+    def judge(self, scorer: Scorer) -> Judged:
+        """Judge by the mean NDCG@10 over the users of all processes; 0 where nobody asks."""
         total = sum(each.ndcg(scorer) * each.users for each in self.own)
         if isinstance(scorer, SharedScorer):
             scorer.finish(self.own[0].histories.slice(0, 0))
-        return self.ranks.summed([total])[0] / max(1, self.users)
+        ndcg = self.ranks.summed([total])[0] / max(1, self.users)
+        return Judged(ndcg, ndcg=ndcg)
 
 
 class LaneGround:
@@ -122,6 +123,11 @@ class LaneGround:
                 "pretraining is the work of one process",
                 "set self_supervision.pretraining_epochs to 0, so that its losses are added to "
                 "those of training, or distributed.launcher: none",
+            )
+        if config.training.keep_by != "ndcg":
+            raise ConfigError(
+                f"training.keep_by: {config.training.keep_by} is found out by one process",
+                "set training.keep_by: ndcg, or distributed.launcher: none",
             )
         self.fold = Fold(**described["folds"][place])
         shards, lanes = config.distributed.shard_items, config.training.accumulate

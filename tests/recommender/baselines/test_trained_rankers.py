@@ -143,8 +143,8 @@ def test_the_quality_of_a_perfect_and_of_a_blind_answer() -> None:
 
     blind = np.full((1, 1, 2), 0.5, np.float32)
     # The first film of each person is asked about with nothing known.
-    assert found.quality(perfect, CONFIG.actions, 0) > 0.85
-    assert found.quality(lambda h, i: np.repeat(blind, len(i), 0), CONFIG.actions, 0) == 0.5
+    assert found.quality(perfect, 0) > 0.85
+    assert found.quality(lambda h, i: np.repeat(blind, len(i), 0), 0) == 0.5
 
 
 @settings(max_examples=20, deadline=None)

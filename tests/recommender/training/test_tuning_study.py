@@ -50,7 +50,7 @@ class Untrained(list):
             raise KeyboardInterrupt
 
         class Done:
-            validation_ndcg = config.training.learning_rate
+            validation_quality = config.training.learning_rate
 
         return Done
 
@@ -131,7 +131,7 @@ def test_a_trial_that_does_worse_than_most_is_ended_early(world, tmp_path, monke
             on_epoch(Epoch("search", number, 1.0, 1.0, quality, 1e-3, 1.0, 10))
 
         class Done:
-            validation_ndcg = quality
+            validation_quality = quality
 
         return Done
 
