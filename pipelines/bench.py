@@ -22,6 +22,7 @@ from recommender.evaluation.shown_contest import Shown, judge_shown
 from recommender.features.build import build_dataset, catalogue_order
 from recommender.features.dataset import Dataset
 from recommender.features.text import encode_items
+from recommender.forgetting.encoders import refuse_marked
 from recommender.privacy import pseudonyms
 from recommender.quality.clean import clean
 from recommender.scoring import learned_numbers
@@ -44,8 +45,10 @@ def dataset_of(config: Config) -> Dataset:
     Nothing is published and nothing accepted: a comparison leaves the product as it is.
 
     Raises:
-        UserError: the source can't be read or turned into features.
+        UserError: the source can't be read or turned into features, or the text encoder saw
+            somebody who was forgotten.
     """
+    refuse_marked(config)
     tables, _ = read(config)
     cleaned = clean(tables, config, datetime.now(UTC)).tables
     text = encode_items(catalogue_order(cleaned.items), config.features.text, config.paths.cache)

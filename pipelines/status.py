@@ -11,6 +11,7 @@ from rich.console import Console
 from recommender.config import Config
 from recommender.errors import FeatureError, UserError
 from recommender.files import read_json
+from recommender.forgetting.encoders import marked
 from recommender.registry import Registry
 from serving.endpoint import status as endpoint_status
 
@@ -30,6 +31,11 @@ def show(config: Config, console: Console) -> None:
     if aliases.champion and (marks := registry.retrain_marks(aliases.champion)):
         who = "a user who has" if len(marks) == 1 else f"{len(marks)} users who have"
         say(f"  [yellow]retrain[/]  it saw {who} asked to be forgotten; `ostinato run` trains anew")
+    for encoder in marked(config):
+        say(
+            f"  [yellow]tune[/]     the text encoder {encoder} saw users who have asked to be "
+            "forgotten; no data set is built with it"
+        )
     if aliases.candidate:
         say(f"candidate  {aliases.candidate}")
     served = endpoint_status(config)

@@ -17,6 +17,7 @@ from recommender.features.freshness import DATASET_FILE, Freshness, of_dataset
 from recommender.features.snapshots import KEYS, Snapshots
 from recommender.features.text import encode_items
 from recommender.files import read_json, write_json
+from recommender.forgetting.encoders import refuse_marked
 from recommender.privacy import pseudonyms
 from recommender.tables import Tables
 
@@ -36,12 +37,13 @@ def run(config: str, run_id: str, clean: str, dataset: str) -> None:
         dataset: folder that gets the data set.
 
     Raises:
-        SystemExit: the tables can't be turned into features, or the features break a critical
-            expectation; the message says why.
+        SystemExit: the tables can't be turned into features, the text encoder saw somebody who was
+            forgotten, or the features break a critical expectation; the message says why.
     """
     with running("materialize", config, run_id) as step:
         tree = step.config
         tables = Tables.read(Path(clean))
+        refuse_marked(tree)
         version = str(read_json(Path(clean) / "manifest.json")["data_version"])
         text = encode_items(catalogue_order(tables.items), tree.features.text, tree.paths.cache)
         built = build_dataset(tables, tree, text, pseudonyms(tree.paths.keys), version)

@@ -99,9 +99,13 @@ def _print_done(config: Config, told: Certificate, console: Console) -> None:
             table.add_row(place, f"{removed.records:,}", f"{removed.files:,}")
     say("")
     console.print(table if table.row_count else "nothing was left to remove", highlight=False)
-    if told.models:
-        say(f"\n{len(told.models)} models saw them and are marked: {', '.join(told.models)}")
+    encoders = [version for version in told.models if version.startswith("e-")]
+    if models := [version for version in told.models if version not in encoders]:
+        say(f"\n{len(models)} models saw them and are marked: {', '.join(models)}")
         say("`ostinato run` trains one that did not")
+    if encoders:
+        say(f"\n{len(encoders)} tuned text encoders saw them: {', '.join(encoders)}")
+        say("no data set is built with those any more; tune again, from what is left")
     say(f"\n[green]proved[/]: {_looked_at(told.scan)}; neither id nor pseudonym is in them")
     say("kept out of every ingest and stream from now on")
     say("not seen by the scan:")

@@ -3,6 +3,7 @@
 models/<version>/             model files, lineage.json, and model.sig, which is written last:
                               a version without it does not exist
 decisions/<version>/<run>.json  what the gate said, one per run that made these bytes
+encoders/<version>/lineage.json what a tuned text encoder learned from; it lies elsewhere
 retrain/<version>/<ticket>.json it saw somebody who was forgotten since
 aliases.json                  candidate and champion, changed by compare-and-swap, with history
 """

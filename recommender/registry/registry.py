@@ -18,6 +18,7 @@ from recommender.registry import aliases, decisions, marks
 from recommender.registry.aliases import Aliases
 from recommender.registry.content import LINEAGE, SIGNATURE, VERSION, digests, version_of
 from recommender.registry.decisions import Decision, Status
+from recommender.registry.encoders import Encoders
 from recommender.registry.lineage import Lineage
 from recommender.registry.marks import RetrainMark
 from recommender.registry.signing import sign, verify
@@ -82,6 +83,11 @@ class Registry:
     def location(self) -> str:
         """Where it lies, without credentials."""
         return self._store.location
+
+    @property
+    def encoders(self) -> Encoders:
+        """The tuned text encoders that are known here."""
+        return Encoders(self._store)
 
     def uri(self, version: str) -> str:
         """Return the immutable place of a version, as a model server's `storageUri` names it."""

@@ -4,7 +4,9 @@
 
 writes the folder of a tuned encoder and prints how to read it: `features.text.encoder` names the
 folder and `features.text.revision` pins its content. From then on it is used like every other
-encoder, by training, the feature store and servers alike; nothing else knows that it was tuned.
+encoder, by training, the feature store and servers alike. What it learned from lies in the folder
+(`lineage.json`) and in the registry: once somebody in that data is forgotten, nothing is made with
+it any more (`recommender.forgetting.encoders`).
 
 Pairs are items that one person took one after the other, strictly before the first moment that any
 model is validated on. The words of each item are to be nearer to those of its partner than to those
@@ -17,6 +19,7 @@ Shape letters: N pairs, B pairs of a batch, W width of the encoder.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Sequence
@@ -31,11 +34,16 @@ import yaml
 from recommender.config import Config, load
 from recommender.config.text import EncoderConfig
 from recommender.config.text_tuning import TextTuning
-from recommender.errors import FeatureError, TrainingError, UserError
+from recommender.errors import FeatureError, StorageError, TrainingError, UserError
+from recommender.features.encoder_folder import identity
 from recommender.features.sequences import EventLog, Ints
 from recommender.files import atomic_directory
+from recommender.forgetting.encoders import ADAPTER, refuse_marked
+from recommender.registry.content import LINEAGE
+from recommender.registry.encoders import EncoderLineage
 
-ADAPTER = "adapter"
+logger = logging.getLogger(__name__)
+
 _LONGEST_PAUSE_MS = 24 * 3_600_000
 
 
@@ -80,6 +88,7 @@ def tune(
     store: Path,
     *,
     seed: int,
+    lineage: EncoderLineage | None = None,
 ) -> Tuned:
     """Tune an encoder and write its folder.
 
@@ -93,6 +102,7 @@ def tune(
         folder: that is written, atomically; it must not be there.
         store: folder in which fetched encoders are kept.
         seed: of adapters and batches.
+        lineage: what data the pairs are of; None: of nobody's.
 
     Raises:
         FeatureError: the encoder can't be loaded, peft isn't installed, or the folder is there
@@ -139,6 +149,8 @@ def tune(
         adapted.save_pretrained(str(temporary / ADAPTER))
         model[0].auto_model = adapted.merge_and_unload()
         model.save(str(temporary), create_model_card=False)
+        if lineage is not None:
+            (temporary / LINEAGE).write_bytes(lineage.to_bytes())
     tenth = max(1, len(losses) // 10)
     return Tuned(
         folder_hash(folder),
@@ -220,7 +232,8 @@ def tune_configured(config: Config, folder: Path) -> Tuned:
     """Tune the configured encoder on the last accepted data version; see `tune`.
 
     Raises:
-        FeatureError: no data was accepted yet, or as in `tune`.
+        FeatureError: no data was accepted yet, a configured encoder saw somebody who was forgotten,
+            or as in `tune`.
         TrainingError: as in `tune`.
         StorageError: the data can't be read.
     """
@@ -228,6 +241,7 @@ def tune_configured(config: Config, folder: Path) -> Tuned:
     from recommender.features.text import describe
     from recommender.quality.accepted import last_accepted
     from recommender.quality.clean import clean
+    from recommender.registry import Registry
     from recommender.sources.versions import folder_of
     from recommender.split import cut
     from recommender.tables import Tables
@@ -242,7 +256,17 @@ def tune_configured(config: Config, folder: Path) -> Tuned:
     log = history_log(tables, config)
     first = min(fold.validation_start for fold in cut(log.times, config.split))
     text = config.features.text
-    return tune(
+    refuse_marked(config)
+    had = EncoderLineage.of_folder(Path(text.encoder)) if text.is_folder else None
+    lineage = EncoderLineage(
+        config.name,
+        (accepted.data_version, *(had.data_versions if had else ())),
+        first,
+        identity(text),
+        text.tuning.model_dump(mode="json"),
+        config.seed,
+    )
+    made = tune(
         text,
         text.tuning,
         describe(catalogue_order(tables.items)),
@@ -250,7 +274,14 @@ def tune_configured(config: Config, folder: Path) -> Tuned:
         folder,
         config.paths.cache / "encoders",
         seed=config.seed,
+        lineage=lineage,
     )
+    try:
+        Registry.configured(config).encoders.record(made.revision, lineage)
+    except StorageError as error:
+        # Whether its data version was replaced is seen without, where that data is.
+        logger.warning("the registry does not know of the tuned encoder: %s", error)
+    return made
 
 
 def main(arguments: list[str]) -> int:

@@ -128,7 +128,7 @@ def test_a_trial_that_does_worse_than_most_is_ended_early(world, tmp_path, monke
         quality = 0.5 - config.training.learning_rate * 10
         for number in (1, 2, 3):
             epochs.append(number)
-            on_epoch(Epoch("search", number, 1.0, 1.0, quality, 1e-3, 1.0, 10))
+            on_epoch(Epoch("search", number, 1.0, 1.0, None, 1e-3, 1.0, 10, quality=quality))
 
         class Done:
             validation_quality = quality
