@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from forget_world import RESULTS, build
+from forget_world import ACTIONS, SYNTHETIC
+from tables_by_hand import configuration
 from tiny_encoder import tiny_encoder
 
 from components.materialize import step as materialize
@@ -18,6 +19,8 @@ from recommender.quality.accepted import Accepted, accept
 from recommender.quality.statistics import Statistics
 from recommender.registry import Registry
 from recommender.registry.encoders import EncoderLineage, encoder_version
+from recommender.sources.versions import hand_over, ingest
+from recommender.tables import Tables
 from recommender.training.text_encoder import Tuned, tune_configured
 
 USER = "u00003"
@@ -32,13 +35,18 @@ def reading(config: Config, folder: Path, revision: str) -> Config:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_tuned_encoder_goes_with_whom_it_saw_and_can_be_tuned_again(tmp_path: Path) -> None:
     base = tmp_path / "base"
     text = {"encoder": str(base), "revision": tiny_encoder(base), "threads": 1, "tuning": TUNING}
-    world = build(tmp_path / "workspace", features={"text": text})
-    config, version = world.config, world.version.name
+    config = configuration(
+        tmp_path / "workspace", source=SYNTHETIC, actions=ACTIONS, features={"text": text}
+    )
+    ingested = ingest(config)
+    version, tables = ingested.name, Tables.read(ingested.folder)
+    hand_over(ingested, tmp_path / "clean")
     moment = datetime.now(UTC).isoformat(timespec="seconds")
-    statistics = Statistics.of(world.tables, config.actions)
+    statistics = Statistics.of(tables, config.actions)
     accept(config.paths.data, Accepted(version, moment, statistics))
 
     def tuned(name: str, of: Config = config) -> Tuned:
@@ -58,14 +66,14 @@ def test_a_tuned_encoder_goes_with_whom_it_saw_and_can_be_tuned_again(tmp_path: 
 
     told = forget(mine, USER)
     both = {encoder_version(each.revision) for each in (made, further)}
-    assert set(told.models) == {world.model, *both}
+    assert set(told.models) == both
     for marked in both:
         (mark,) = Registry.of(config.paths).encoders.marks(marked)
         assert (mark.ticket, mark.data_version, mark.certain) == (told.ticket, version, True)
-    clean = config.paths.root / RESULTS / "validate" / "clean"
+    made_of = tmp_path / "dataset"
     with pytest.raises(SystemExit, match="in which people are who were forgotten since"):
-        materialize.run(mine.model_dump_json(), "run-2", str(clean), str(tmp_path / "dataset"))
-    assert not (tmp_path / "dataset").exists()
+        materialize.run(mine.model_dump_json(), "run-2", str(tmp_path / "clean"), str(made_of))
+    assert not made_of.exists()
     with pytest.raises(FeatureError, match="forgotten since"):
         tuned("again", mine)
 
