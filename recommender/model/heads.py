@@ -207,7 +207,8 @@ class Popularity(nn.Module):
         super().__init__()
         items, features = popularity_IF.shape
         self.register_buffer("popularity_IF", popularity_IF)
-        self.register_buffer("known_I", known_I.to(torch.float32))
+        # A tensor of its own: tower and popularity may be told of different items.
+        self.register_buffer("known_I", known_I.to(torch.float32, copy=True))
         self.weight_F = nn.Parameter(torch.full((features,), 1 / features))
         self.rest_I = nn.Parameter(torch.zeros(items))
         self.sparse = False

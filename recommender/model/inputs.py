@@ -61,7 +61,8 @@ class ItemTower(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("text_IV", text_IV)
-        self.register_buffer("known_I", known_I.to(torch.float32))
+        # A tensor of its own: tower and popularity may be told of different items.
+        self.register_buffer("known_I", known_I.to(torch.float32, copy=True))
         self.register_buffer("buckets_I2", buckets_I2)
         self.id_dropout = id_dropout
         self.sparse = False

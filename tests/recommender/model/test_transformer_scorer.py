@@ -117,3 +117,16 @@ def test_an_artifact_with_the_names_of_before_scores_as_it_did(scorer, histories
     again = TransformerScorer.restore(model.settings(), renamed, model.catalogue)
     asked = histories(0, 3, 12)
     np.testing.assert_array_equal(again.scores(asked), model.scores(asked))
+
+
+def test_a_restored_model_may_hide_ids_from_its_tower_alone(scorer, histories):
+    model = scorer()
+    weights = model.weights()
+    weights["tower.known_I"] = np.zeros_like(weights["tower.known_I"])
+    hidden = TransformerScorer.restore(model.settings(), weights, model.catalogue)
+    tower, popularity = hidden.module.tower.known_I, hidden.module.popularity.known_I
+    assert tower.data_ptr() != popularity.data_ptr()
+    assert not tower.any()
+    assert popularity.all()
+    history = histories(6)
+    assert np.abs(hidden.scores(history) - model.scores(history)).max() > 1e-3
