@@ -111,7 +111,15 @@ def train_once(
         start = Here(dataset, whole, config).start(end)
         phase = Phase("search", start.examples, validation, config.training.epochs, config.seed)
         best_epoch, curve = fit(
-            phase, start.module, dataset.catalogue, config.training, checkpoints, label, on_step
+            phase,
+            start.module,
+            dataset.catalogue,
+            config.training,
+            checkpoints,
+            label,
+            on_step,
+            feed=start.feed,
+            objective=start.objective,
         )
     return _trained(
         start.module,

@@ -19,7 +19,7 @@ from recommender.training.batches import Batch, plan
 from recommender.training.ground import Here
 from recommender.training.objective import Objective
 from recommender.training.pretraining import objective_of
-from recommender.training.run import train
+from recommender.training.run import train, train_once
 from recommender.training.self_supervision import SelfSupervision, _told_apart
 
 ITEMS = 12
@@ -185,6 +185,15 @@ def test_training_with_all_of_them_is_repeatable_also_when_killed(world, setting
     second = train(world, world.folds[0], parse(other, "test")).model.scorer.weights()
     for name, value in first.items():
         assert np.array_equal(value, second[name]), name
+
+
+def test_a_training_on_the_whole_log_learns_of_them_too(world, settings):
+    tree = settings(epochs=1).model_dump(mode="json")
+    config = parse(tree | {"self_supervision": {"alignment": 1.0}}, "test")
+    plain = train_once(world, None, settings(epochs=1), "test").model.scorer.weights()
+    aligned = train_once(world, None, config, "test").model.scorer.weights()
+    name = "tower.projection_DV"
+    assert not np.array_equal(aligned[name], plain[name])
 
 
 def test_pretraining_comes_first_and_is_not_done_again(world, settings):
