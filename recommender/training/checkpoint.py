@@ -6,7 +6,8 @@ state.json           plain values (phase, epoch, batch, best so far, curve), the
                      run, and the hash of the tensors
 tensors.safetensors  weights, optimiser moments, the best weights so far, the random state
 
-A killed process leaves the last complete one; a damaged one is passed over for the one before.
+A killed process leaves the last complete one; a damaged one is passed over for the one before, and
+so is one of weights that are no numbers.
 """
 
 from __future__ import annotations
@@ -109,6 +110,9 @@ class Checkpoints:
             if _digest(path / "tensors.safetensors") != state["sha256"]:
                 raise StorageError(f"checkpoint {path} is damaged: its hash is not the one noted")
             tensors = load_file(path / "tensors.safetensors")
+            wrong = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+            if wrong:
+                raise StorageError(f"checkpoint {path} is damaged: {wrong[0]} is not finite")
             return Checkpoint(dict(state["values"]), tensors)
         except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise StorageError(f"checkpoint {path} is damaged: {error}") from error

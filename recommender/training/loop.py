@@ -1,7 +1,7 @@
 """The loop: epochs of steps, validation after each, checkpoints, and an exact continuation.
 
-What decides the next step lies in `state.Run`. A loss or gradient that is not finite sends the run
-back to its last checkpoint with half the learning rate, so often and no oftener.
+What decides the next step lies in `state.Run`. A loss, gradient or weight that is not finite sends
+the run back to its last checkpoint with half the learning rate, so often and no oftener.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from recommender.training.checkpoint import Checkpoints
 from recommender.training.device import Machine, device_of, most_memory, packs, rounded
 from recommender.training.feed import Feed, Plan, WholeFeed
 from recommender.training.objective import Objective
+from recommender.training.soundness import broken
 from recommender.training.state import (
     Epoch,
     Phase,
@@ -77,7 +78,7 @@ def fit(
         the best epoch (from 1; the last where nothing was validated) and the curve.
 
     Raises:
-        TrainingError: a loss or gradient is not finite, after `config.recoveries` attempts.
+        TrainingError: a loss, gradient or weight is not finite, after `config.recoveries` attempts.
     """
     torch.manual_seed(phase.seed)
     team = team or Alone()
@@ -106,6 +107,11 @@ def fit(
         plan = feed.epoch(epoch)
         while run.position.batch < len(plan):
             fault = _step(run, phase, config, losses, plan, team, machine)
+            step, over = run.position.step, run.position.batch >= len(plan)
+            kept = over or step % config.checkpoint_every_steps == 0
+            # What can't be gone on from is not kept: it would be the state to go back to.
+            if fault is None and kept:
+                fault = broken(run, phase, team)
             if fault is not None:
                 if run.position.halvings >= config.recoveries:
                     raise fault
@@ -119,8 +125,7 @@ def fit(
                 )
                 break
             progress.advance(1, note(run))
-            step = run.position.step
-            if step % config.checkpoint_every_steps == 0 and run.position.batch < len(plan):
+            if kept and not over:
                 save(run, phase, checkpoints)
             if on_step is not None:
                 on_step(step)

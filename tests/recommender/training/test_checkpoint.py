@@ -60,3 +60,11 @@ def test_a_full_disk_is_said_and_leaves_the_last_checkpoint_as_it_was(tmp_path, 
     monkeypatch.undo()
     assert kept.latest().values == {"number": 1}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_one_of_weights_that_are_no_numbers_counts_as_damaged(tmp_path, caplog):
+    kept = Checkpoints(tmp_path, "f")
+    kept.save(of(1))
+    kept.save(Checkpoint({"number": 2}, {"weights": torch.tensor([1.0, float("inf")])}))
+    assert kept.latest().values == {"number": 1}
+    assert "weights is not finite" in caplog.text

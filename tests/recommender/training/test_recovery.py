@@ -1,5 +1,6 @@
 """What goes wrong in the middle of training, and what is done about it; and running means."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from recommender.training import pretraining
 from recommender.training.ground import Here
 from recommender.training.loop import fit
 from recommender.training.objective import Objective
+from recommender.training.rows import RowAdamW
 from recommender.training.run import forget, train
 from recommender.training.state import Phase
 from recommender.training.team import Alone
@@ -110,3 +112,25 @@ def test_running_means_and_gathered_gradients_survive_being_stopped(world, setti
             rtol=0,
             atol=0,
         )
+
+
+@pytest.mark.parametrize(("broken", "back"), [(6, 3), (14, 12)], ids=["mid-epoch", "at its end"])
+def test_weights_that_are_no_numbers_are_never_the_state_to_go_back_to(
+    world, settings, monkeypatch, caplog, broken, back
+):
+    step, taken = RowAdamW.step, []
+
+    def overflowing(self, *arguments):
+        step(self, *arguments)
+        taken.append(1)
+        if len(taken) == broken:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(float("inf"))
+
+    monkeypatch.setattr(RowAdamW, "step", overflowing)
+    rate = 2.5e-3 + 1e-6 * broken
+    mended = train(world, world.folds[-1], settings(epochs=1, refit=False, learning_rate=rate))
+    assert f"going on from step {back} with half the learning rate (1 of 3 times)" in caplog.text
+    assert "(2 of 3 times)" not in caplog.text
+    assert "damaged" not in caplog.text
+    assert all(np.isfinite(weights).all() for weights in mended.model.scorer.weights().values())
