@@ -14,6 +14,8 @@ from recommender.features.dataset import Dataset
 from recommender.split import Fold
 from recommender.training.transfer import identity
 
+_ROOT = Path(str(recommender.__file__)).parent
+
 # Code whose change may change the weights. A checkpoint of other code is not gone on from.
 _CODE = (
     "config",
@@ -21,11 +23,13 @@ _CODE = (
     "evaluation/metrics/rating.py",
     "features/cases.py",
     "features/catalogue.py",
+    "features/dataset.py",
     "features/decomposition.py",
     "features/demand.py",
     "features/event_codes.py",
     "features/event_order.py",
     "features/forecasters.py",
+    "features/histories.py",
     "features/people.py",
     "features/sequences.py",
     "features/shares.py",
@@ -33,6 +37,7 @@ _CODE = (
     "features/trends.py",
     "model",
     "scoring.py",
+    "split.py",
     "training",
 )
 
@@ -95,11 +100,14 @@ def _settings(fold: Fold, config: Config) -> bytes:
 
 def code_version() -> str:
     """Return a hash of the source files that training depends on."""
-    root = Path(str(recommender.__file__)).parent
     digest = hashlib.sha256()
-    for name in _CODE:
-        path = root / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(root)}\n".encode())
-            digest.update(file.read_bytes())
+    for file in code_files():
+        digest.update(f"{file.relative_to(_ROOT)}\n".encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def code_files() -> list[Path]:
+    """Return the source files whose change may change the weights."""
+    paths = [_ROOT / name for name in _CODE]
+    return [file for path in paths for file in (sorted(path.rglob("*.py")) or [path])]
