@@ -22,6 +22,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from recommender.errors import ConfigError
 from recommender.export.tables import BucketTables, hours, taken, weekdays
 from recommender.model.blocks import KeysValues, bias_of_blocks
 from recommender.model.matching import weighted
@@ -53,10 +54,25 @@ class Reading(nn.Module):
 
     Args:
         module: trained, in evaluation mode; its weights are shared, not copied.
+
+    Raises:
+        ConfigError: it reads who asks, or where, which is told to nothing here.
     """
 
     def __init__(self, module: UnifiedTransformer) -> None:
         super().__init__()
+        untold = {
+            "model.user_attributes": module.reads.profiles,
+            "model.surface": bool(module.reads.surfaces),
+        }
+        if any(untold.values()):
+            names = " and ".join(name for name, read in untold.items() if read)
+            raise ConfigError(
+                f"a model that was trained with {names} has no exported programs, no ONNX files "
+                "and no kept states: none of them is told who asks, or where",
+                "let the model itself answer (`serving.compute.engine: auto` does), or train one "
+                f"without {names}",
+            )
         self.module = module
         self.tables = BucketTables(module.config.history)
 
