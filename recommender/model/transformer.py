@@ -180,7 +180,10 @@ class UnifiedTransformer(HoldsItemRows):
         """
         states = x_BQD.shape[1]
         if self.place_SD is not None:
-            x_BQD = x_BQD + self.place_SD[first : first + states]
+            # Programs read at least a few events; behind the longest history they are padding.
+            last = len(self.place_SD) - 1
+            places_Q = torch.arange(first, first + states, device=x_BQD.device).clamp(max=last)
+            x_BQD = x_BQD + nn.functional.embedding(places_Q, self.place_SD)
         return x_BQD, None if self.rotary is None else self.rotary(first, states)
 
     def queries(self, items_ID: Tensor, histories: Padded, contexts: Contexts) -> Tensor:
