@@ -53,18 +53,19 @@ class ValueHead(nn.Module):
             types: the names of the event types, A.
             values_MG: what is learned from; NaN where there is none.
         """
+        self.told_of(types, spread_of(values_MG))
+
+    def told_of(self, types: Sequence[str], spread_G4: Tensor) -> None:
+        """Take the event types, and mean and deviation of the values.
+
+        Args:
+            types: the names of the event types, A.
+            spread_G4: of the training data, as `spread_of` tells it.
+        """
         for group, value in enumerate(self.values):
             for event in value.events:
                 self.group_A[types.index(event)] = group
-        self.spread(spread_of(values_MG))
-
-    def spread(self, spread_G3: Tensor) -> None:
-        """Take mean and deviation of the values.
-
-        Args:
-            spread_G3: of the training data, as `spread_of` tells it.
-        """
-        for group, (count, mean, deviation) in enumerate(spread_G3):
+        for group, (count, mean, deviation, _) in enumerate(spread_G4):
             if count:
                 self.center_G[group] = mean
                 self.scale_G[group] = deviation
@@ -121,29 +122,32 @@ class ValueHead(nn.Module):
 
 
 def spread_of(values_MG: Tensor) -> Tensor:
-    """Return how many of each value there are, their mean and their deviation, (G, 3) double.
+    """Return how many of each value there are, mean, deviation, and how many are negative, (G, 4).
+
+    In double precision.
 
     Args:
         values_MG: NaN where there is none.
     """
-    spread_G3 = torch.zeros(values_MG.shape[1], 3, dtype=torch.float64)
+    spread_G4 = torch.zeros(values_MG.shape[1], 4, dtype=torch.float64)
     for group, values_M in enumerate(values_MG.T):
         given = values_M[~values_M.isnan()].double()
         if len(given):
-            told = (given.new_tensor(len(given)), given.mean(), given.std(correction=0))
-            spread_G3[group] = torch.stack(told)
-    return spread_G3
+            count, negative = given.new_tensor(len(given)), (given < 0).sum().double()
+            told = (count, given.mean(), given.std(correction=0), negative)
+            spread_G4[group] = torch.stack(told)
+    return spread_G4
 
 
-def joined_spread(spread_LG3: Tensor) -> Tensor:
-    """Return what `spread_of` tells of all parts together, (G, 3).
+def joined_spread(spread_LG4: Tensor) -> Tensor:
+    """Return what `spread_of` tells of all parts together, (G, 4).
 
     Args:
-        spread_LG3: of each of L parts.
+        spread_LG4: of each of L parts.
     """
-    count_LG, mean_LG, deviation_LG = spread_LG3.unbind(-1)
+    count_LG, mean_LG, deviation_LG, negative_LG = spread_LG4.unbind(-1)
     count_G = count_LG.sum(dim=0)
     mean_G = (count_LG * mean_LG).sum(dim=0) / count_G.clamp(min=1)
     squares_LG = count_LG * (deviation_LG**2 + (mean_LG - mean_G) ** 2)
     deviation_G = (squares_LG.sum(dim=0) / count_G.clamp(min=1)).sqrt()
-    return torch.stack([count_G, mean_G, deviation_G], dim=-1)
+    return torch.stack([count_G, mean_G, deviation_G, negative_LG.sum(dim=0)], dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from recommender.config import Config
 from recommender.features.dataset import Dataset
@@ -10,12 +11,18 @@ from recommender.model.id_buckets import id_buckets
 from recommender.model.people import PeopleCodes
 from recommender.model.reads import Reads, item_columns
 from recommender.model.transformer import UnifiedTransformer
+from recommender.model.values import spread_of
 from recommender.training.examples import Examples
+from recommender.training.measured_values import must_be_learnable
 from recommender.training.transfer import Source
 
 
 def fresh_module(
-    dataset: Dataset, examples: Examples, config: Config, people: PeopleCodes | None = None
+    dataset: Dataset,
+    examples: Examples,
+    config: Config,
+    people: PeopleCodes | None = None,
+    spread_G4: Tensor | None = None,
 ) -> UnifiedTransformer:
     """Return a module for these examples that has learned nothing of them.
 
@@ -26,6 +33,12 @@ def fresh_module(
         examples: what is known of them.
         config: the whole tree.
         people: what is read of whoever it is.
+        spread_G4: how the values lie that it is to foretell, where `examples` are a part only
+            (`recommender.model.values.spread_of`).
+
+    Raises:
+        ConfigError: it is to foretell a value that no event carries.
+        TrainingError: it can't start from that model, or a value's loss does not fit it.
     """
     model, source = config.model, None
     if config.transfer.model:
@@ -48,6 +61,9 @@ def fresh_module(
     )
     if source is not None:
         source.into(module, config.actions)
-    if module.action.values is not None:
-        module.action.values.measure(config.actions.types, torch.from_numpy(examples.value))
+    head = module.action.values
+    if head is not None:
+        spread_G4 = spread_of(torch.from_numpy(examples.value)) if spread_G4 is None else spread_G4
+        must_be_learnable(head.values, spread_G4)
+        head.told_of(config.actions.types, spread_G4)
     return module

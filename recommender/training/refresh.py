@@ -28,6 +28,7 @@ from recommender.model import adapters
 from recommender.model.adapters import Shape
 from recommender.model.scorer import TransformerScorer
 from recommender.model.transformer import UnifiedTransformer
+from recommender.model.values import spread_of
 from recommender.split import Fold
 from recommender.training.anchor import Anchor
 from recommender.training.checkpoint import Checkpoints
@@ -37,6 +38,7 @@ from recommender.training.examples import Examples
 from recommender.training.identity import fingerprint
 from recommender.training.log_read import examples_before
 from recommender.training.loop import fit
+from recommender.training.measured_values import must_not_be_negative
 from recommender.training.pretraining import objective_of
 from recommender.training.selection import Mask, selected, with_replay
 from recommender.training.state import Phase
@@ -174,6 +176,9 @@ def _refresh(
     if settings.method == "lora":
         adapters.adapt(module, shape)
         own_parts(module, _learning(settings.items, start.new_I, whole, recent_C))
+    if module.action.values is not None:
+        spread_G4 = spread_of(torch.from_numpy(learned.value))
+        must_not_be_negative(module.action.values.values, spread_G4)
     anchor = Anchor(module, settings.anchor)
     phase = Phase("refresh", learned, None, settings.epochs, config.seed, anchor=anchor)
     epochs, curve = fit(

@@ -207,21 +207,20 @@ class LaneGround:
             training.tokens_per_batch,
             config.seed,
         )
-        module = fresh_module(self.dataset, some, config, people)
-        if module.action.values is not None:
-            module.action.values.spread(self._spread(examples))
+        spread_G4 = self._spread(examples) if config.model.ranking.values else None
+        module = fresh_module(self.dataset, some, config, people, spread_G4)
         return Start(some, module, feed, objective_of(some, config, targets_I))
 
     def _spread(self, examples: Mapping[int, Examples]) -> torch.Tensor:
-        """Return how the values of all lanes lie, (G, 3), whichever process holds which lane."""
+        """Return how the values of all lanes lie, (G, 4), whichever process holds which lane."""
         own = {lane: spread_of(torch.from_numpy(each.value)) for lane, each in examples.items()}
         some = next(iter(own.values()))
-        lanes_LG3 = some.new_zeros(self._lanes, *some.shape)
-        for lane, spread_G3 in own.items():
-            lanes_LG3[lane] = spread_G3
+        lanes_LG4 = some.new_zeros(self._lanes, *some.shape)
+        for lane, spread_G4 in own.items():
+            lanes_LG4[lane] = spread_G4
         # To nought added is exact, so the lanes are always summed in the same order.
-        told = self.team.summed(lanes_LG3.flatten().tolist())
-        return joined_spread(some.new_tensor(told).reshape(lanes_LG3.shape))
+        told = self.team.summed(lanes_LG4.flatten().tolist())
+        return joined_spread(some.new_tensor(told).reshape(lanes_LG4.shape))
 
     def _facts(self, cut: int) -> Facts:
         """Return what all must know; the first process looks at every lane, one by one."""

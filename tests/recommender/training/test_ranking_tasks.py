@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recommender.config import Config, parse
+from recommender.errors import UserError
 from recommender.evaluation.heads import judge_heads
 from recommender.evaluation.values import judge_values
 from recommender.features.dataset import Dataset
@@ -129,6 +131,29 @@ def test_the_target_head_learns_who_likes_what_and_how_much(tmp_path: Path, lear
     assert fit.cases == head.cases
     assert fit.rmse < 0.8 < 1.2 < fit.item_rmse
     assert fit.mse == pytest.approx(fit.rmse**2)
+
+
+@pytest.mark.parametrize(
+    ("carried", "loss", "told"),
+    [
+        (np.nan, "squared", "names rating, which no event of the types rate, like carries"),
+        (-1.0, "gamma", "rating is learned by a gamma distribution.* and 1 of"),
+    ],
+    ids=["of nothing", "negative"],
+)
+def test_values_that_nothing_true_can_be_learned_of_are_refused(
+    tmp_path: Path, carried: float, loss: str, told: str
+) -> None:
+    dataset = films()
+    values = dataset.log.values.copy()
+    if np.isnan(carried):
+        values[:] = carried
+    else:
+        values[0] = carried
+    dataset = replace(dataset, log=replace(dataset.log, values=values))
+    value = {"name": "rating", "events": ["rate", "like"], "loss": loss}
+    with pytest.raises(UserError, match=told):
+        train(dataset, dataset.folds[-1], settings(tmp_path, values=[value]))
 
 
 def test_the_curve_tells_what_the_values_lose_and_nothing_where_there_are_none(
