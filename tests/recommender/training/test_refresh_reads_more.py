@@ -29,7 +29,8 @@ def dataset() -> Dataset:
         {"user": pa.array(log.users), "sex": pa.array(["f", "m"] * (len(log.users) // 2))}
     )
     codes = np.random.default_rng(3).integers(0, 3, len(log)).astype(np.int8)
-    return replace(rolling, log=replace(log, surfaces=codes), attributes=people)
+    stars = (1 + np.arange(len(log)) % 5).astype(np.float32)
+    return replace(rolling, log=replace(log, surfaces=codes, values=stars), attributes=people)
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,8 @@ def reading(data, surfaces, sexes, workspace, **tree):
     log = data.log
     codes = (np.arange(len(log)) % 3).astype(np.int8)
     people = pa.table({"user": pa.array(log.users), "sex": pa.array(sexes * (len(log.users) // 2))})
-    told = replace(data, log=replace(log, surfaces=codes), attributes=people)
+    stars = (1 + np.arange(len(log)) % 5).astype(np.float32)
+    told = replace(data, log=replace(log, surfaces=codes, values=stars), attributes=people)
     base = tiny_config(workspace, epochs=1).model_dump(mode="json")
     value = {"name": "rating", "events": ["click"]} | tree.pop("value", {})
     base["actions"]["surfaces"] = surfaces
