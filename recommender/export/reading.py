@@ -203,12 +203,13 @@ class Reading(nn.Module):
             now_B: the moments of asking.
             answers: what `read` returned last; as for the histories.
         """
-        items_BCD = nn.functional.embedding(asked_BC, known.items_ID)
         if self.target is None or histories is None or answers is None:
+            items_BCD = nn.functional.embedding(asked_BC, known.items_ID)
             query_BCD = query_BD[:, None, :].expand(-1, asked_BC.shape[1], -1)
             return self.module.action.plain(query_BCD, items_BCD)
         popularity_BCF = nn.functional.embedding(asked_BC, self.module.popularity.popularity_IF)
         questions = Questions(asked_BC, asked_BC, length_B[:, None], now_B[:, None], popularity_BCF)
+        items_BCD = self.module.in_front(self.target, asked_BC)
         return self.module.action.targeted(
             query_BD[:, None, :], items_BCD, questions, histories, answers, self.tables.buckets
         )

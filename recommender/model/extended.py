@@ -27,7 +27,7 @@ _TEXT, _POPULARITY = "tower.text_IV", "popularity.popularity_IF"
 # What the model has learned of each item, or knows of it: nothing, for one that it never saw.
 _UNKNOWN = ("tower.id_ID", "tower.known_I", "popularity.known_I", "popularity.rest_I")
 # Of a ranking head that has such a part.
-_RANKED = "action.target.own_IO"
+_RANKED = "action.target.own_ID"
 _IDS, _BUCKETS = "tower.id_ID", "tower.buckets_I2"
 
 

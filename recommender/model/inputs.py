@@ -98,6 +98,11 @@ class ItemTower(nn.Module):
         text_ND = nn.functional.linear(text_NV, self.projection_DV)
         return text_ND + keep_N[:, None] * self.id_parts(rows_N)
 
+    def words(self, rows_X: Tensor) -> Tensor:
+        """Return what is said of items, their vectors without an id part, (X, D)."""
+        text_XV = nn.functional.embedding(rows_X, self.text_IV)
+        return nn.functional.linear(text_XV, self.projection_DV)
+
     def id_parts(self, rows_N: Tensor | None) -> Tensor:
         """Return the id parts of items, known ones or not, (N, D); arguments as `forward`."""
         sparse = self.sparse and self.training

@@ -6,7 +6,7 @@ D width, A event types, G values, I items, F popularity features, M questions, C
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,8 @@ from recommender.model.values import ValueHead
 
 TASKS = ("next item", "next action", "value")
 _BUCKETS = Buckets()
+_PARTS, _MIXED = 6, 3
+_SHORT = 0.02
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,26 @@ class Judged:
 class Target(nn.Module):
     """The parts of the head that look at the history item by item.
 
+    It knows an item by its words, as the body does, and by a vector of its own in place of the
+    body's id part. That one is learned to find what comes next: of the events of training it says
+    which of them came to something, which the head would then read instead of learning it, and of
+    later events it says nothing.
+
+    What is read is brought to one length part by part: how popular an item is differs by little,
+    and still tells most where nothing else is known.
+
     Args:
         width: D.
         heads: H.
         actions: number of event types, A.
-        outputs: of the head, A + G.
         items: in the catalogue, I.
         features: of popularity, F.
         dropout: on what is found.
         time: whether clock time counts.
 
     Attributes:
-        elsewhere: returns rows of `own_IO` where processes share it out; None: it is here.
-        sparse: whether, in training, the gradient of `own_IO` has the rows that were asked for
+        elsewhere: returns rows of `own_ID` where processes share it out; None: it is here.
+        sparse: whether, in training, the gradient of `own_ID` has the rows that were asked for
             alone.
     """
 
@@ -66,7 +75,6 @@ class Target(nn.Module):
         width: int,
         heads: int,
         actions: int,
-        outputs: int,
         items: int,
         features: int,
         dropout: float,
@@ -76,18 +84,45 @@ class Target(nn.Module):
         super().__init__()
         self.attention = TargetAttention(width, heads, time=time)
         self.crosses = Crosses(width, actions, features, time=time)
+        self.mixed = nn.Linear(_PARTS * width, _MIXED * width)
         self.drop = Dropout(dropout)
-        # What was never put in front of anybody stays at nought.
-        self.own_IO = nn.Parameter(torch.zeros(items, outputs))
+        # What nobody has taken yet has none: `keep_X` says so, and its row stays at nought.
+        self.own_ID = nn.Parameter(torch.zeros(items, width))
         self.elsewhere: Callable[[Tensor], Tensor] | None = None
         self.sparse = False
 
-    def own(self, rows_X: Tensor) -> Tensor:
-        """Return what catalogue rows have of their own, (X, O)."""
+    def items(self, words_XD: Tensor, keep_X: Tensor, rows_X: Tensor) -> Tensor:
+        """Return the vectors that the head knows items by, (X, D).
+
+        Args:
+            words_XD: what is said of them, as the body reads it (`ItemTower.words`).
+            keep_X: 1 for items whose own vector counts and 0 for others (`ItemTower.kept`).
+            rows_X: their catalogue rows.
+        """
         if self.elsewhere is not None:
-            return self.elsewhere(rows_X)
-        sparse = self.sparse and self.training
-        return nn.functional.embedding(rows_X, self.own_IO, sparse=sparse)
+            own_XD = self.elsewhere(rows_X)
+        else:
+            sparse = self.sparse and self.training
+            own_XD = nn.functional.embedding(rows_X, self.own_ID, sparse=sparse)
+        return words_XD + keep_X[..., None] * own_XD
+
+    def mix(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return what all that is known of a user and an item makes together, (X, 3 D).
+
+        Args:
+            parts: (X, D) each.
+        """
+        mixed_XN = self.mixed(torch.cat([_of_one_length(part_XD) for part_XD in parts], dim=-1))
+        told_XN: Tensor = self.drop(nn.functional.silu(mixed_XN))
+        return told_XN
+
+
+def _of_one_length(x_XD: Tensor) -> Tensor:
+    """Return vectors of mean square 1, but of those that are hardly longer than nought, (X, D).
+
+    A vector that starts from nought would otherwise be as long as any after its first step.
+    """
+    return x_XD * torch.rsqrt(x_XD.square().mean(dim=-1, keepdim=True) + _SHORT**2)
 
 
 class ActionHead(nn.Module):
@@ -100,7 +135,7 @@ class ActionHead(nn.Module):
         config: what it reads and answers.
         items: in the catalogue, I.
         features: of popularity, F.
-        dropout: on the hidden layer of the `target` head.
+        dropout: on the hidden layers of the `target` head.
         time: whether clock time counts.
     """
 
@@ -117,14 +152,12 @@ class ActionHead(nn.Module):
         time: bool,
     ) -> None:
         super().__init__()
-        targeted = config.head == "target"
-        self.hidden = nn.Linear((5 if targeted else 3) * width, width)
+        self.hidden = nn.Linear(_MIXED * width, width)
         self.out = nn.Linear(width, actions)
         self.values = ValueHead(config.values, actions, width) if config.values else None
-        outputs = actions + len(config.values)
         self.target = (
-            Target(width, heads, actions, outputs, items, features, dropout, time=time)
-            if targeted
+            Target(width, heads, actions, items, features, dropout, time=time)
+            if config.head == "target"
             else None
         )
         self.log_variance_K = (
@@ -150,7 +183,7 @@ class ActionHead(nn.Module):
 
         Args:
             query_BND: the users' states at the moments of asking; N may be 1.
-            item_BND: vectors of the items.
+            item_BND: vectors of the items, from `target.items`.
             questions: the items and moments.
             histories: B of them.
             answers: `target.attention.keys_values` of their states.
@@ -171,17 +204,10 @@ class ActionHead(nn.Module):
             query_BND * item_BND,
             interest_BND,
             interest_BND * item_BND,
+            target.crosses(questions, histories, buckets),
         ]
-        told_BND = target.crosses(questions, histories, buckets)
-        hidden_BND = nn.functional.silu(self.hidden(torch.cat(parts, dim=-1)) + told_BND)
-        hidden_BND = target.drop(hidden_BND)
-        own_BNO = target.own(questions.row)
-        actions = self.out.out_features
-        logits_BNA = self.out(hidden_BND) + own_BNO[..., :actions]
-        values_BNG = None
-        if self.values is not None:
-            values_BNG = self.values(hidden_BND) + own_BNO[..., actions:]
-        return Judged(logits_BNA, values_BNG)
+        hidden_BND = target.drop(nn.functional.silu(self.hidden(target.mix(parts))))
+        return Judged(self.out(hidden_BND), self.values(hidden_BND) if self.values else None)
 
 
 @dataclass(frozen=True)

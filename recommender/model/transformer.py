@@ -23,7 +23,7 @@ from recommender.model.item_rows import HoldsItemRows
 from recommender.model.layers import Dropout
 from recommender.model.matching import TextMatch
 from recommender.model.padded import Padded
-from recommender.model.ranking import ActionHead, Asked, Judged, Packed
+from recommender.model.ranking import ActionHead, Asked, Judged, Packed, Target
 from recommender.model.reads import Reads
 from recommender.model.rotary import Rotary, Rotation
 from recommender.model.target import Questions
@@ -232,6 +232,15 @@ class UnifiedTransformer(HoldsItemRows):
             logits_CI[pairs.context, pairs.item] += added_P
         return logits_CI
 
+    def in_front(self, target: Target, rows_X: Tensor) -> Tensor:
+        """Return the vectors of items as the ranking head knows them, (X, D).
+
+        Args:
+            target: of the ranking head.
+            rows_X: catalogue rows; in training each is kept or dropped by itself.
+        """
+        return target.items(self.tower.words(rows_X), self.tower.kept(rows_X), rows_X)
+
     def judged(
         self, items_ID: Tensor, histories: Padded, contexts: Contexts, asked_CK: Tensor
     ) -> Judged:
@@ -263,7 +272,11 @@ class UnifiedTransformer(HoldsItemRows):
         keys_BHSK, values_BHSK = target.attention.keys_values(before_BSD)
         answers = (keys_BHSK[row_C], values_BHSK[row_C])
         return self.action.targeted(
-            query_CD[:, None, :], items_ID[asked_CK], questions, own, answers
+            query_CD[:, None, :],
+            self.in_front(target, asked_CK),
+            questions,
+            own,
+            answers,
         )
 
     def judged_in_training(
@@ -294,7 +307,7 @@ class UnifiedTransformer(HoldsItemRows):
         answers = target.attention.keys_values(before_BSD)
         judged = self.action.targeted(
             query_CD[laid.context],
-            items_ID[laid.questions.item],
+            self.in_front(target, laid.questions.row),
             laid.questions,
             histories,
             answers,

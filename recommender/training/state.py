@@ -151,7 +151,7 @@ def optimizer_of(module: UnifiedTransformer, config: TrainingConfig) -> torch.op
 
     With a sampled loss, rows of the item tables that a step did not read stay as they are.
     """
-    tables = module.item_tables() if config.loss != "full" else []
+    tables = module.row_tables() if config.loss != "full" else []
     groups: list[dict[str, Any]] = []
     for some, rows in ((tables, True), (list(module.parameters()), False)):
         own = [p for p in some if rows or not any(p is table for table in tables)]

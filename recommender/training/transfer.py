@@ -41,7 +41,7 @@ _OF_ITEMS = frozenset(
         "popularity.popularity_IF",
         "popularity.known_I",
         "popularity.rest_I",
-        "action.target.own_IO",
+        "action.target.own_ID",
     }
 )
 _SURFACES = ("inputs.action.surface.", "request.surface.")

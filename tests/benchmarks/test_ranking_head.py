@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -45,14 +45,6 @@ from recommender.training.state import Phase
 WORLDS = os.environ.get("OSTINATO_WORLDS", "movielens-100k movielens-small taobao").split()
 RANKERS = os.environ.get("OSTINATO_RANKERS", "target plain din xdeepfm").split()
 _AT_ONCE = 2048
-SETTINGS: dict[str, Any] = {
-    "training.epochs": 6,
-    "training.action_weight": 1.0,
-    "training.keep_by": "auc",
-    "evaluation.neural.epochs": 8,
-    "evaluation.neural.patience": 2,
-}
-"""Chosen before the first comparison; nothing was tuned on a test window."""
 
 
 def unified(dataset: Dataset, config: Config, tmp_path: Path) -> TransformerScorer:
@@ -88,7 +80,7 @@ def test_ranking_head(
 ) -> None:
     pairs = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
     given = {key: yaml.safe_load(value) for key, _, value in pairs}
-    config, dataset = ranking_world(name, shared_data, tmp_path, {**SETTINGS, **given})
+    config, dataset = ranking_world(name, shared_data, tmp_path, given)
     caplog.set_level("INFO", "recommender.baselines")
     torch.set_num_threads(1)
     fold, types = dataset.folds[-1], len(config.actions.types)

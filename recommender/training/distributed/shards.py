@@ -173,7 +173,7 @@ class ItemShards:
         rows = self._sent(rows_R, counts, others) - self._first
         rows_R, grad_RW = _summed(rows, self._sent(grad_RW, counts, others))
         grad_RW /= self._ranks.size  # a mean, as the other gradients are
-        by_row = self._module.item_tables()
+        by_row = self._module.row_tables()
         for name, table in self._tables().items():
             grad = grad_RW[:, self._columns[name]].reshape(len(rows_R), *table.shape[1:])
             if any(table is each for each in by_row):

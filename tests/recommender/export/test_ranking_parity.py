@@ -46,7 +46,9 @@ def same(ours: TransformerScorer, theirs: TransformerScorer, asked: Histories, s
     )
     expected = theirs.expected_values(asked, items)
     assert np.isfinite(expected).all()
-    np.testing.assert_allclose(ours.expected_values(asked, items), expected, rtol=1e-5, atol=ATOL)
+    # Of `gamma` the forecast is exp(x): an error of 1e-5 in x is one of 1e-5 of the forecast, and x
+    # is some ten here.
+    np.testing.assert_allclose(ours.expected_values(asked, items), expected, rtol=1e-4, atol=ATOL)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from recommender.model.padded import Padded, tensor
 from recommender.model.scorer import TransformerScorer
 
 SHAPE = Shape(rank=3, alpha=6.0)
-WHOLE = ("tower", "popularity", "action.target.own_IO")
+WHOLE = ("tower", "popularity", "action.target.own_ID")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def adapted(base):
         made.tower.id_ID.add_(0.1 * torch.randn_like(made.tower.id_ID))
         made.popularity.rest_I.add_(0.1)
         if made.action.target is not None:
-            made.action.target.own_IO.add_(0.5)
+            made.action.target.own_ID.add_(0.5)
     return made
 
 

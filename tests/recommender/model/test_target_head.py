@@ -67,7 +67,7 @@ def test_new_items_have_no_opinion_of_their_own_and_leave_others_as_they_were(
 ) -> None:
     model, asked = scorer(ranking=TARGET), histories(5, 0)
     more = extended(model, ["new"], np.zeros((1, 6), np.float32))
-    assert not more.weights()["action.target.own_IO"][-1].any()
+    assert not more.weights()["action.target.own_ID"][-1].any()
     items = np.array([[0, 1], [2, 3]])
     for one, other in (
         (model.action_probabilities, more.action_probabilities),

@@ -227,7 +227,7 @@ def test_adapters_of_the_ranking_head_go_onto_the_version_they_name(
 
 def test_what_items_have_of_their_own_in_the_ranking_head_learns_beside_adapters(targeted_refresh):
     champion, found = targeted_refresh
-    own = "action.target.own_IO"
+    own = "action.target.own_ID"
     before, after = champion.model.scorer.weights()[own], weights(found)[own]
     assert np.abs(after[-NEW:]).max() > 0
     assert not np.array_equal(after[:-NEW], before)

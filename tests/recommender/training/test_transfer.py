@@ -143,7 +143,7 @@ def test_rows_that_mean_other_things_are_not_taken_along(tmp_path):
     people, values = {"inputs.person.table.weight"}, {"action.values.out.weight"}
     alike = taken(["home", "search"], ["f", "m"])
     assert surfaces | people | values <= alike
-    assert "action.target.own_IO" not in alike
+    assert "action.target.own_ID" not in alike
     other = taken(["search", "home"], ["woman", "man"], events=["purchase"])
     assert not (surfaces | people | values) & other
     assert "inputs.action.weight" in other

@@ -83,7 +83,7 @@ def test_shared_tables_give_the_curve_and_the_weights_of_one_process(quick):
     same_as(root, "both", "alone")
     shapes = {name: value.shape for name, value in weights(root, "both").items()}
     assert shapes == {name: value.shape for name, value in weights(root, "alone").items()}
-    assert "action.target.own_IO" in shapes
+    assert "action.target.own_ID" in shapes
 
 
 def test_no_process_holds_more_than_its_share_of_tables_and_moments_in_training(quick):
