@@ -62,9 +62,11 @@ class Tuning:
         while True:
             trial = study.ask()
             trial.set_user_attr(_WORKER, worker)
-            if self._turn(study, trial.number) >= self.config.tuning.trials:
+            turn = self._turn(study, trial.number)
+            if turn >= self.config.tuning.trials:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 return
+            study.sampler = self._sampler(worker, turn)
             self._try(study, trial, on_step)
 
     def findings(self) -> Findings:
@@ -163,12 +165,25 @@ class Tuning:
             storage=self._storage(),
             load_if_exists=True,
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(
-                seed=self.config.seed + worker, constant_liar=settings.workers > 1
-            ),
+            sampler=self._sampler(worker, 0),
             pruner=optuna.pruners.MedianPruner(
                 n_startup_trials=settings.before_pruning, n_warmup_steps=settings.patience
             ),
+        )
+
+    def _sampler(self, worker: int, turn: int) -> Any:
+        """Return what draws the settings of one trial.
+
+        A study's storage keeps no state of chance. One generator per worker would start anew with
+        it, and draw again what it drew before; seeded by the trial's turn, a study of one worker is
+        the same, however often it was interrupted or made longer.
+        """
+        import numpy as np
+        import optuna
+
+        chance = np.random.SeedSequence((self.config.seed, worker, turn))
+        return optuna.samplers.TPESampler(
+            seed=int(chance.generate_state(1)[0]), constant_liar=self.config.tuning.workers > 1
         )
 
     def _storage(self) -> Any:

@@ -286,3 +286,25 @@ def test_the_configured_trial_is_known_whoever_was_first_and_who_was_killed(
 def test_of_equals_the_earlier_trial_is_the_best():
     told = [Told(n, "complete", 0.5, {}, 1) for n in (2, 1, 3)]
     assert Findings("s", tuple(told)).best.number == 1
+
+
+def test_a_study_made_longer_or_interrupted_draws_what_it_would_have_drawn_at_once(
+    world, tmp_path, untrained
+):
+    at_once = Tuning(world, config_of(tmp_path / "at once", trials=5))
+    at_once.run(0)
+    expected = [each.settings for each in at_once.findings().trials]
+    assert len({json.dumps(each) for each in expected}) == 5
+
+    longer = [config_of(tmp_path / "longer", trials=trials) for trials in (2, 3, 5)]
+    for config in longer:
+        Tuning(world, config).run(0)
+    assert [each.settings for each in Tuning(world, longer[-1]).findings().trials] == expected
+
+    untrained.kills = {len(untrained) + 2, len(untrained) + 4}
+    killed = config_of(tmp_path / "killed", trials=5)
+    for _ in untrained.kills:
+        with pytest.raises(KeyboardInterrupt):
+            Tuning(world, killed).run(0)
+    Tuning(world, killed).run(0)
+    assert [each.settings for each in Tuning(world, killed).findings().trials] == expected
