@@ -18,6 +18,10 @@ Rival = Literal[
     "popularity",
     "recent-popularity",
     "trend-popularity",
+    "ar-popularity",
+    "ma-popularity",
+    "arma-popularity",
+    "sarima-popularity",
     "item-knn",
     "history-text",
     "behaviour-text",
@@ -37,7 +41,8 @@ Rival = Literal[
     "din",
     "xdeepfm",
 ]
-"""`trend-popularity` ranks by forecast demand (`features.trends`). Two rank by text alone:
+"""`trend-popularity` ranks by forecast demand (`features.trends`), `ar-popularity` and its like by
+one method each, for categories and for the items of the head. Two rank by text alone:
 `history-text` by the mean vector of the history, `behaviour-text` by a sentence about it
 (`features.text.behaviour_events`), which is encoded for every request. From `matrix-factorisation`
 on they are networks that are trained for each fold (`evaluation.neural`). `behaviour-gpt` and

@@ -53,6 +53,11 @@ class FeedForwardModule(NextItemModule):
             nn.Linear(_PAIR[1], 1),
         )
 
+    def without_clock(self) -> None:
+        """Read the moment of asking no more."""
+        super().without_clock()
+        self.person.without_clock()
+
     def states(self, sequences: Sequences, items_ID: Tensor) -> Tensor:
         """Return the mean and the last of what was read, (B, S, 2D)."""
         return running_means(self.embedded(sequences, items_ID), sequences)

@@ -64,6 +64,7 @@ class NextItemModule(nn.Module):
         self.config, self.actions, self.history = config, actions, history
         # The attributes of people that it was trained on: of others nothing was learned.
         self.attributes: tuple[str, ...] = ()
+        self.clock = True
         self.items = ItemVectors(facts, config.width)
         self.special = small_embedding(SPECIAL, config.width)
         self.bias_I = nn.Parameter(torch.zeros(len(facts.known_I)), requires_grad=self.biased)
@@ -73,6 +74,10 @@ class NextItemModule(nn.Module):
     def reads(self) -> int:
         """The most events of a history that an answer is made from."""
         return self.history
+
+    def without_clock(self) -> None:
+        """Read no clock times; those that read people read the moment of asking, too."""
+        self.clock = False
 
     def reads_of(self, dataset: Dataset) -> None:
         """Take what else is read of a data set, before training; by default of people alone."""
@@ -191,7 +196,9 @@ class NextItem:
             "actions": self.module.actions,
             "history": self.module.history,
         }
-        return told | {"attributes": self.module.attributes} if self.module.personal else told
+        if not self.module.personal:
+            return told
+        return told | {"attributes": self.module.attributes, "clock": self.module.clock}
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return every parameter and buffer by its name in the module."""
@@ -208,6 +215,8 @@ class NextItem:
         facts = ItemFacts(tensors["items.content_IV"], known_I, torch.zeros(len(known_I), 0))
         config = NeuralRivalsConfig.model_validate(settings["config"])
         module = cls.shaped(settings, config, facts)
+        if not settings.get("clock", True):
+            module.without_clock()
         module.load_state_dict(tensors)
         module.attributes = tuple(settings.get("attributes", ()))
         return cls(module, catalogue)
@@ -256,6 +265,8 @@ class NextItem:
             known, content = windows.known, cls.network.content
             facts = ItemFacts.of(dataset, known, config.model, content=content)
             module = cls.fresh(config, facts)
+            if module.personal and not config.model.request_time:
+                module.without_clock()
             module.reads_of(dataset)
             tokens = settings.tokens_per_batch
             return Task(module, lambda random: windows.batches(tokens, random), module.loss)

@@ -40,15 +40,19 @@ class PersonTower(nn.Module):
 
     def __init__(self, width: int, hidden: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.hour = small_embedding(HOURS, width)
-        self.weekday = small_embedding(WEEKDAYS, width)
-        self.gap = small_embedding(BUCKETS, width)
+        self.hour: nn.Module | None = small_embedding(HOURS, width)
+        self.weekday: nn.Module | None = small_embedding(WEEKDAYS, width)
+        self.gap: nn.Module | None = small_embedding(BUCKETS, width)
         self.count = small_embedding(_COUNTS, width)
         self.fact = small_embedding(PEOPLE, width)
         sizes, layers = (4 * width, *hidden), []
         for before, after in zip(sizes, hidden, strict=False):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.deep = nn.Sequential(*layers, nn.Linear(sizes[-1], width))
+
+    def without_clock(self) -> None:
+        """Read the moment no more: `model.request_time` is off, the log's times are no times."""
+        self.hour = self.weekday = self.gap = None
 
     def forward(self, states_NM: Tensor, moments: Moments) -> Tensor:
         """Return one vector per state, (N, D).
@@ -57,14 +61,16 @@ class PersonTower(nn.Module):
             states_NM: by `running_means`, (N, 2D).
             moments: of the states.
         """
-        gap_N = duration_buckets(moments.now - moments.last).masked_fill(moments.read == 0, 0)
         count_N = (2 * torch.log2(1.0 + moments.read)).long().clamp(max=_COUNTS - 1)
-        asked_ND = (
-            self.hour(hours(moments.now))
-            + self.weekday(weekdays(moments.now))
-            + self.gap(gap_N)
-            + self.count(count_N)
-        )
+        asked_ND: Tensor = self.count(count_N)
+        if self.hour is not None and self.weekday is not None and self.gap is not None:
+            gap_N = duration_buckets(moments.now - moments.last).masked_fill(moments.read == 0, 0)
+            asked_ND = (
+                self.hour(hours(moments.now))
+                + self.weekday(weekdays(moments.now))
+                + self.gap(gap_N)
+                + asked_ND
+            )
         known_NP1 = (moments.people > 0)[:, :, None]
         facts_ND = (self.fact(moments.people) * known_NP1).sum(dim=1)
         person_ND: Tensor = self.deep(torch.cat([states_NM, asked_ND, facts_ND], dim=-1))

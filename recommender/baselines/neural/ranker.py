@@ -9,6 +9,7 @@ Shape letters: B histories, I items, K items of one question, T events, A event 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recommender.artifact import Model
-from recommender.baselines.neural.case_inputs import CaseInputs, Inputs
+from recommender.baselines.neural.case_inputs import CaseInputs, Clock, Inputs
 from recommender.baselines.neural.items import ItemFacts
 from recommender.baselines.neural.past_popularity import PastPopularity
 from recommender.baselines.neural.ranking_cases import Asked, Judged, RankingCases, item_loss
@@ -40,13 +41,21 @@ class RankingModule(nn.Module):
         config: the shape.
         facts: of the items.
         actions: number of event types, A.
+        clock: which times are read; by default all.
     """
 
     latest_IF: Tensor
 
-    def __init__(self, config: NeuralRivalsConfig, facts: ItemFacts, actions: int) -> None:
+    def __init__(
+        self,
+        config: NeuralRivalsConfig,
+        facts: ItemFacts,
+        actions: int,
+        clock: Clock | None = None,
+    ) -> None:
         super().__init__()
-        self.inputs = CaseInputs(facts, actions, config.width)
+        self.clock = clock or Clock()
+        self.inputs = CaseInputs(facts, actions, config.width, self.clock)
         self.register_buffer("latest_IF", facts.latest_IF)
         self.own_IA = nn.Parameter(torch.zeros(len(facts.known_I), actions))
 
@@ -171,6 +180,7 @@ class Ranker:
             "successes": list(self._successes),
             "actions": self._actions,
             "history": self._history,
+            "clock": asdict(self.module.clock),
         }
 
     def weights(self) -> dict[str, NDArray[Any]]:
@@ -190,7 +200,8 @@ class Ranker:
             tensors["latest_IF"],
         )
         config = NeuralRivalsConfig.model_validate(settings["config"])
-        module = cls.network(config, facts, int(settings["actions"]))
+        clock = Clock(**settings.get("clock", {}))
+        module = cls.network(config, facts, int(settings["actions"]), clock)
         module.load_state_dict(tensors)
         successes = tuple(int(code) for code in settings["successes"])
         return cls(
@@ -224,7 +235,8 @@ class Ranker:
             facts = ItemFacts.of(
                 dataset, counts > 0, config.model, content=True, popularity=past.latest_IF
             )
-            module = cls.network(settings, facts, types)
+            clock = Clock(config.model.event_time, config.model.request_time)
+            module = cls.network(settings, facts, types, clock)
             size = settings.cases_per_batch
             return Task(module, lambda random: learned.batches(size, past, random), module.loss)
 

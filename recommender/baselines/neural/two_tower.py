@@ -49,6 +49,11 @@ class TwoTowerModule(NextItemModule):
         towered_ID: Tensor = items_ID + self.item(items_ID)
         return towered_ID
 
+    def without_clock(self) -> None:
+        """Read the moment of asking no more."""
+        super().without_clock()
+        self.person.without_clock()
+
     def states(self, sequences: Sequences, items_ID: Tensor) -> Tensor:
         """Return the mean and the last of what was read, (B, S, 2D)."""
         return running_means(self.embedded(sequences, items_ID), sequences)

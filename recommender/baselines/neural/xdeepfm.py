@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recommender.artifact import Model
-from recommender.baselines.neural.case_inputs import Inputs
+from recommender.baselines.neural.case_inputs import Clock, Inputs
 from recommender.baselines.neural.items import ItemFacts
 from recommender.baselines.neural.ranker import Ranker, RankingModule
 from recommender.config import Config
@@ -61,8 +61,14 @@ class CIN(nn.Module):
 class XDeepFMModule(RankingModule):
     """The network; arguments as for every ranker."""
 
-    def __init__(self, config: NeuralRivalsConfig, facts: ItemFacts, actions: int) -> None:
-        super().__init__(config, facts, actions)
+    def __init__(
+        self,
+        config: NeuralRivalsConfig,
+        facts: ItemFacts,
+        actions: int,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(config, facts, actions, clock)
         self.actions, self.width = actions, config.width
         self.fields = fields = 3 + actions + _REQUEST_FIELDS
         read = fields * config.width

@@ -80,3 +80,32 @@ def test_it_is_a_rival_that_the_gate_does_not_ask_for_and_survives_the_disk(tmp_
 def test_other_periods_work_too(period) -> None:
     found = scorer(bought(DEMAND), period=period)
     assert np.isfinite(found.scores(NOBODY)).all()
+
+
+@pytest.mark.parametrize("rival", ["ar-popularity", "ma-popularity", "arma-popularity"])
+def test_each_method_can_be_named_and_forecasts_items_by_itself(rival, tmp_path) -> None:
+    method = rival.removesuffix("-popularity")
+    config = config_of()
+    log, table = world(bought(DEMAND), ITEMS, config)
+    fold = Fold(END - 2 * DAY, END, END + DAY)
+    dataset = Dataset(log, table, np.zeros((4, 2), np.float32), (fold,), "d", "e")
+    model = fit(rival, dataset, fold, config)
+    configured = scorer(bought(DEMAND), category_method=method, item_method=method)
+    found = model.scorer.scores(NOBODY)
+    np.testing.assert_array_equal(found, configured.scores(NOBODY))
+    assert not np.array_equal(found, scorer(bought(DEMAND)).scores(NOBODY))
+    model.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model").scorer
+    assert again.kind == rival
+    np.testing.assert_array_equal(again.scores(NOBODY), found)
+
+
+def test_sarima_knows_which_day_of_the_week_is_whose() -> None:
+    days = np.arange(PERIODS) % 7
+    demand = {"a rising": np.where(days == 0, 40, 2), "b steady": np.full(PERIODS, 12)}
+    config = config_of(horizon=1)
+    log, table = world(bought(demand), ITEMS, config)
+    for cut, first in ((END - DAY, "b steady"), (END, "a rising")):
+        fold = Fold(cut - 2 * DAY, cut, cut + DAY)
+        dataset = Dataset(log, table, np.zeros((4, 2), np.float32), (fold,), "d", "e")
+        assert order(fit("sarima-popularity", dataset, fold, config).scorer)[0] == first
