@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+from benchmark_settings import given_settings
 
 from recommender.config import Config, load
 from recommender.evaluation.protocols import LeaveOneOut, leave_one_out
@@ -25,11 +25,10 @@ def in_order(
     shared_data: Path, workspace: Path, settings: str = ""
 ) -> tuple[Config, Dataset, LeaveOneOut]:
     """Read the data by the shipped configuration, changed by settings like `training.epochs=4`."""
-    pairs = [setting.partition("=") for setting in settings.split()]
     given: dict[str, Any] = {
         "source.events.location": str(shared_data / "ml-1m" / "interactions_in_order.parquet"),
         "workspace": str(workspace),
-        **{key: yaml.safe_load(value) for key, _, value in pairs},
+        **given_settings(settings),
     }
     config = load(CONFIG, given)
     tables, _ = read(config)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
+from benchmark_settings import given_settings
 from cold_items import Among, about_cold_items, by_category, chance, cold
 from rich.console import Console
 from worlds import without_words, world
@@ -33,8 +33,7 @@ WORLDS = os.environ.get("OSTINATO_WORLDS", "movielens-small online-retail").spli
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", WORLDS)
 def test_cold_items(name: str, shared_data: Path, tmp_path_factory) -> None:
-    pairs = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    given = {"split.folds": 5, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+    given = {"split.folds": 5, **given_settings()}
     config, dataset = world(name, shared_data, tmp_path_factory.getbasetemp() / "cold", given)
 
     @cache

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from benchmark_settings import given_settings
 
 from recommender.artifact import Model
 from recommender.config import Config, load
@@ -147,8 +147,7 @@ def _dataset(configs: dict[str, Config], cache: Path) -> Dataset:
 
 
 def _set_by_hand() -> dict[str, Any]:
-    pairs = [each.partition("=") for each in os.environ.get("OSTINATO_SET", "").split(",") if each]
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
+    return given_settings()
 
 
 def _shown(interval: Any) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from benchmark_settings import given_settings
 from worlds import CONFIGS, changed, world
 
 from pipelines.bench import dataset_of, fit_unified
@@ -41,8 +41,7 @@ CUTS = {"split.folds": 5, "split.first_test_start_share": 0.5}
 def test_people_without_history(
     name: str, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    settings = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    given = {**CUTS, **{key: yaml.safe_load(value) for key, _, value in settings}}
+    given = {**CUTS, **given_settings()}
     cache = tmp_path_factory.getbasetemp() / "people-without-history"
     if name == "shop":
         config = load(CONFIGS / "synthetic.yaml", {**given, "workspace": str(cache)})

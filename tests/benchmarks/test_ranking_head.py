@@ -20,7 +20,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-import yaml
+from benchmark_settings import given_settings
 from ranking_worlds import digest, ranking_world
 from worlds import changed
 
@@ -78,8 +78,7 @@ def trained(name: str, dataset: Dataset, config: Config, tmp_path: Path) -> Acti
 def test_ranking_head(
     name: str, shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pairs = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    given = {key: yaml.safe_load(value) for key, _, value in pairs}
+    given = given_settings()
     config, dataset = ranking_world(name, shared_data, tmp_path, given)
     caplog.set_level("INFO", "recommender.baselines")
     torch.set_num_threads(1)

@@ -10,12 +10,10 @@ days after. `OSTINATO_SET="refresh.method=lora refresh.items=touched"` changes s
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from refresh_week import DAYS, in_full, open_week, refreshed
 
 
@@ -31,8 +29,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> str:
 @pytest.mark.benchmark
 @pytest.mark.timeout(14_400)
 def test_refresh_week(tmp_path: Path) -> None:
-    pairs = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    week = open_week(tmp_path, {key: yaml.safe_load(value) for key, _, value in pairs})
+    week = open_week(tmp_path, given_settings())
     first, cost_first = in_full(week, 0)
     days = list(refreshed(week, first))
     last, cost_last = in_full(week, DAYS)

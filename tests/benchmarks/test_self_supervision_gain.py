@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
+from benchmark_settings import given_settings
 from rich.console import Console
 from worlds import changed, world
 
@@ -44,8 +44,7 @@ LOSSES = {
 def test_self_supervision(
     name: str, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    pairs = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    given = {key: yaml.safe_load(value) for key, _, value in pairs}
+    given = given_settings()
     cache = tmp_path_factory.getbasetemp() / "self-supervision"
     config, dataset = world(name, shared_data, cache, given)
     systems = contestants(config, ["unified"])

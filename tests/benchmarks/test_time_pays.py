@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
+from benchmark_settings import given_settings
 from rich.console import Console
 from worlds import LOCATIONS, changed, world
 
@@ -38,8 +38,7 @@ def reading(inputs: list[str]) -> dict[str, bool]:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", WORLDS)
 def test_time_pays(name: str, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    settings = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    given = {key: yaml.safe_load(value) for key, _, value in settings}
+    given = given_settings()
     cache = tmp_path_factory.getbasetemp() / "time-pays"
     config, dataset = world(name, shared_data, cache, given)
     systems = [

@@ -9,14 +9,13 @@ in the target's last third. `OSTINATO_SET="training.epochs=4 seed=8"` changes se
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from benchmark_settings import given_settings
 
 from recommender.config import Config, load
 from recommender.features.build import build_dataset, catalogue_order
@@ -35,8 +34,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def world(name: str, given: dict[str, object]) -> tuple[Config, Dataset]:
-    pairs = [setting.partition("=") for setting in os.environ.get("OSTINATO_SET", "").split()]
-    extra = {key: yaml.safe_load(value) for key, _, value in pairs}
+    extra = given_settings()
     config = load(CONFIGS / name, {"split.folds": 1, **given, **extra})
     tables, _ = read(config)
     tables = clean(tables, config, datetime(2026, 1, 1, tzinfo=UTC)).tables
