@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from recommender.config import Config
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.bench import Benched
 
 _FEW = 500
+_HALF_GAP = len("+0.0000 (+0.0000")
 
 
 def write(found: Benched, config: Config, out: Path) -> None:
@@ -81,21 +84,24 @@ def show(contest: Contest, screen: Console) -> None:
         f"cut(s), {len(panel.requests.catalogue):,} items ranked",
         highlight=False,
     )
-    table = _table("system", "NDCG@10", "HR@10", f"{first} − it", "CPU s", "learned", "ms")
+    names = ("system", "NDCG@10", "HR@10", f"{first} − it", "CPU s", "learned", "ms")
+    rows = []
     for system in sorted(panel.systems, key=lambda s: -(s.metrics[PRIMARY].estimate or 0)):
         cost = contest.costs[system.name]
         ndcg, hits = system.metrics[PRIMARY], system.metrics["hr@10"]
         duel = against.get(system.name)
-        table.add_row(
-            system.name,
-            f"{ndcg.estimate:.4f}",
-            f"{hits.estimate:.4f}",
-            _gap(duel.difference[PRIMARY] if duel else None),
-            f"{cost.cpu_s:.0f}",
-            f"{cost.numbers:,}",
-            "" if cost.answer_ms is None else f"{cost.answer_ms:.2f}",
+        rows.append(
+            (
+                system.name,
+                f"{ndcg.estimate:.4f}",
+                f"{hits.estimate:.4f}",
+                _gap(duel.difference[PRIMARY] if duel else None),
+                f"{cost.cpu_s:.0f}",
+                f"{cost.numbers:,}",
+                "" if cost.answer_ms is None else f"{cost.answer_ms:.2f}",
+            )
         )
-    screen.print(table)
+    lay(screen, names, rows, costs=3)
     screen.print(
         "learned: numbers, frozen text vectors not counted; ms: median wall time of one answer, "
         "scored, filtered and ranked by one thread, all systems in turn",
@@ -124,29 +130,64 @@ def show_shown(found: Benched, screen: Console) -> None:
             "both kinds",
             highlight=False,
         )
-        table = _table(
-            "system", "AUC in users", "AUC", "log loss", f"{first} − it", "CPU s", "learned"
-        )
+        names = ("system", "AUC in users", "AUC", "log loss", f"{first} − it", "CPU s", "learned")
+        told = []
         for row in sorted(rows, key=lambda row: -row.user_auc):
             cost = found.costs.get(row.system)
-            table.add_row(
-                row.system,
-                f"{row.user_auc:.4f}",
-                f"{row.auc:.4f}",
-                f"{row.log_loss:.4f}",
-                _gap(row.gap),
-                f"{cost.cpu_s:.0f}" if cost else "",
-                f"{cost.numbers:,}" if cost else "",
+            told.append(
+                (
+                    row.system,
+                    f"{row.user_auc:.4f}",
+                    f"{row.auc:.4f}",
+                    f"{row.log_loss:.4f}",
+                    _gap(row.gap),
+                    f"{cost.cpu_s:.0f}" if cost else "",
+                    f"{cost.numbers:,}" if cost else "",
+                )
             )
-        screen.print(table)
+        lay(screen, names, told, costs=2)
 
 
-def _table(*names: str) -> Table:
-    """Return an empty table; where there is little room, an interval goes to a second line."""
+def lay(
+    screen: Console, names: Sequence[str], rows: Sequence[Sequence[str]], *, costs: int
+) -> None:
+    """Print a table of which no figure is cut.
+
+    Markdown where nobody watches (a pipe, a file). On a terminal that is too narrow for it, what
+    systems cost gets a table of its own.
+
+    Args:
+        screen: to print on.
+        names: of the columns.
+        rows: as many texts each.
+        costs: of the columns, the last so many tell costs.
+    """
+    if not screen.is_terminal:
+        sides = ["---", *["---:"] * (len(names) - 1)]
+        for row in (names, sides, *rows):
+            line = f"| {' | '.join(row)} |"
+            screen.print(line, highlight=False, markup=False, soft_wrap=True)
+        return
+    whole = _table(names, rows)
+    roomy = screen.options.update(width=1_000)
+    if Measurement.get(screen, roomy, whole).minimum <= screen.width:
+        screen.print(whole)
+        return
+    first = len(names) - costs
+    screen.print(_table(names[:first], [row[:first] for row in rows]))
+    kept = [0, *range(first, len(names))]
+    screen.print(_table([names[at] for at in kept], [[row[at] for at in kept] for row in rows]))
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table; where there is little room, an interval goes to a second line."""
     table = Table()
     for name in names:
         side: Literal["left", "right"] = "left" if name == "system" else "right"
-        table.add_column(name, justify=side, no_wrap=not name.endswith("it"))
+        gap = name.endswith("it")
+        table.add_column(name, justify=side, no_wrap=not gap, min_width=_HALF_GAP if gap else None)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

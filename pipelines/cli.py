@@ -144,14 +144,19 @@ def bench(
     config: ConfigPath = DEFAULT,
     workspace: WorkspacePath = None,
     settings: Setting = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table as JSON, too.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the whole table as JSON: all metrics with their intervals."),
+    ] = None,
 ) -> None:
     """Train the model and its rivals alike, and print who finds what at which cost.
 
     The same split, requests and full ranking for all of them. Nothing is registered or served.
+    In a pipe or a file the table is Markdown; --out writes all that was measured.
 
     Examples:
       ostinato bench
+      ostinato bench > table.md
       ostinato bench unified popularity item-knn -c configs/movielens-small.yaml --out bench.json
     """
     from pipelines import bench as bench_of
