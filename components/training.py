@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.features.freshness import must_be_fresh, read_of_dataset
+
+logger = logging.getLogger("ostinato.export")
 
 TRAINED_ON = ("user_sequence", "item_text")
 """Views whose content is in a training data set."""
@@ -37,7 +40,8 @@ def must_be_of_today(dataset: Path, config: Config) -> None:
 def export(model: Model, folder: Path) -> None:
     """Leave ONNX files beside the weights, before anybody signs the folder.
 
-    A model that reads who asks, or where, gets none: what is exported reads neither.
+    A model that reads who asks, or where, gets none: what is exported reads neither. Nor does an
+    ensemble, whose members are computed as they are. The log says so.
 
     Args:
         model: which was saved there.
@@ -47,6 +51,12 @@ def export(model: Model, folder: Path) -> None:
     from recommender.model.scorer import TransformerScorer
 
     if model.reads_profiles or model.reads_surfaces:
-        return
-    if isinstance(model.scorer, TransformerScorer):
+        why = "it reads who asks, or where"
+    elif isinstance(model.scorer, TransformerScorer):
         onnx_files.write(model.scorer.module, folder)
+        return
+    else:
+        why = (
+            f"only the unified model alone is exported, and this is of the kind {model.scorer.kind}"
+        )
+    logger.warning("serving.compute.export is set, and the model gets no ONNX files: %s", why)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from recommender.scoring import (
     learned_numbers,
 )
 from recommender.split import Fold
+
+if TYPE_CHECKING:
+    from recommender.evaluation.score import Ranker
 
 UNIFIED = "unified"
 
@@ -145,6 +148,18 @@ class Ensemble:
     def expected_values(self, histories: Histories, items: NDArray[np.int64]) -> Floats:
         """Return the values that the first member expects, (B, K, A)."""
         return self._values.expected_values(histories.recent(self.members[0].reads), items)
+
+    def with_scorers(self, scorers: Sequence[Ranker]) -> Ensemble:
+        """Return the same fusion of other scorers, in the order of the members.
+
+        Args:
+            scorers: of one catalogue; the first tells actions.
+        """
+        members = [
+            replace(each, scorer=cast("Scorer", scorer))
+            for each, scorer in zip(self.members, scorers, strict=True)
+        ]
+        return Ensemble(members, self._constant, self._skips_seen)
 
     def settings(self) -> dict[str, Any]:
         """Return what the members are and how they are weighed."""

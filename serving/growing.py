@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.ensemble import Ensemble, unified_of
+from recommender.evaluation.champion import Aligned
+from recommender.features.sequences import Catalogue
 from recommender.scoring import Floats, ReadsText, Scorer
 from serving.items import Items, Text
 
@@ -31,6 +34,8 @@ _NEAR = 1e-3
 def growth_of(scorer: Scorer, items: Items, encoder: str = "") -> Growth | None:
     """Return how a scorer takes in new items; None for one that reads no text.
 
+    An ensemble grows if its unified model does.
+
     Args:
         scorer: as it was signed.
         items: of the feature store, where the texts of known items are looked up, too.
@@ -41,6 +46,8 @@ def growth_of(scorer: Scorer, items: Items, encoder: str = "") -> Growth | None:
         return _Whitened(cast("TransformerScorer", scorer), items, encoder)
     if isinstance(scorer, ReadsText):
         return _AsEncoded(scorer, items)
+    if isinstance(scorer, Ensemble) and unified_of(scorer).kind == "transformer":
+        return _Together(scorer, items)
     return None
 
 
@@ -113,6 +120,26 @@ class _AsEncoded:
                 "text vectors of the feature store are not those that the model was trained on"
             )
         self._checked = True
+
+
+class _Together:
+    """An ensemble grows by its members; those that read no text know nothing of new items.
+
+    Such a member places them behind all that it knows and doesn't see them in histories.
+    """
+
+    def __init__(self, ensemble: Ensemble, items: Items) -> None:
+        self._ensemble = ensemble
+        self._grow = [growth_of(each.scorer, items) for each in ensemble.members]
+
+    def __call__(self, new: dict[str, Text]) -> Scorer:
+        catalogue = Catalogue((*self._ensemble.catalogue.ids, *new))
+        return self._ensemble.with_scorers(
+            [
+                grow(new) if grow else Aligned(each.scorer, catalogue)
+                for each, grow in zip(self._ensemble.members, self._grow, strict=True)
+            ]
+        )
 
 
 def _known(items: Items, ids: Sequence[str], most: int) -> tuple[NDArray[np.int64], Floats]:

@@ -28,6 +28,12 @@ def engine_for(scorer: Scorer, folder: Path, config: ComputeConfig) -> Scorer:
         ArtifactError: ONNX is wanted and the model brings none, or a broken one.
     """
     if scorer.kind != "transformer":
+        if config.engine == "onnx":
+            logger.warning(
+                "serving.compute.engine is onnx, and only the unified model alone can be exported: "
+                "a model of the kind %s is computed as it is",
+                scorer.kind,
+            )
         return scorer
     from recommender.export.onnx_files import file_of
     from recommender.export.onnx_scorer import OnnxScorer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from taste_shop import (
 
 from recommender.artifact import Model
 from recommender.baselines.content import HistoryText
+from recommender.baselines.popularity import Popularity
+from recommender.ensemble import Ensemble, Member, places
 from recommender.errors import FeatureError
 from recommender.features.sequences import Catalogue, Histories
 from recommender.model.whitening_found import OtherTextError
@@ -107,6 +110,28 @@ def test_a_ranking_by_text_takes_new_items_in_as_the_encoder_made_them(taste: Ta
     # An event with it is read, too.
     of_new = grown.scorer.scores(Histories.of([([12], [2], [1])], [9]))[0]
     np.testing.assert_allclose(of_new, scores, atol=1e-6)
+
+
+def test_an_ensemble_takes_new_items_in_by_its_unified_model(taste: TasteShop) -> None:
+    alone = model(taste.config)
+    counted = Popularity(alone.scorer.catalogue, np.arange(len(ITEMS), dtype="f4"))
+    members = [Member("unified", alone.scorer, 1.0, 5), Member("popularity", counted, 0.5, 5)]
+    together = replace(alone, scorer=Ensemble(members, 60, False))
+    taken = Taken()
+    rounds = refresher(taste, taken, together)
+    add_items(store_of(taste.config), ["new"], vectors(len(ITEMS))[2:3], [("tea",)])
+    assert rounds.once()
+    grown = taken[-1][0].scorer
+    assert grown.catalogue.ids == (*ITEMS, "new")
+    asked = Histories.of([([2, 12], [2, 2], [1, 2])], [9])
+    assert isinstance(grown, Ensemble)
+    own, other = grown.members
+    assert own.scorer.catalogue.ids == grown.catalogue.ids
+    # Popularity knows nothing of it: last in its list, wherever the unified model puts it.
+    assert other.scorer.scores(asked)[0].argmin() == 12
+    fused = 1 / (60 + places(own.scorer.scores(asked)[0]))
+    fused += 0.5 / (60 + places(other.scorer.scores(asked)[0]))
+    np.testing.assert_allclose(grown.scores(asked)[0], fused, rtol=1e-5)
 
 
 def test_a_ranking_by_other_text_is_left_as_it_is_and_that_is_said(taste: TasteShop) -> None:
