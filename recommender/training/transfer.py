@@ -22,6 +22,7 @@ from torch import Tensor
 from recommender.artifact import Model
 from recommender.config import Config
 from recommender.config.actions import ActionsConfig
+from recommender.ensemble import unified_of
 from recommender.errors import ConfigError, StorageError, TrainingError
 from recommender.features.dataset import Dataset
 from recommender.model.scorer import TransformerScorer
@@ -60,9 +61,7 @@ class Source:
     """
 
     def __init__(self, model: Model, whitening: Whitening) -> None:
-        scorer = model.scorer
-        if not isinstance(scorer, TransformerScorer):
-            raise TrainingError(f"a {scorer.kind} has nothing that could be transferred")
+        scorer = _unified(model)
         self.model = model
         self.scorer = scorer
         self.whitening = whitening
@@ -96,9 +95,7 @@ class Source:
                 f"by {encoder}",
                 "set features.text to the same encoder for both",
             )
-        scorer = model.scorer
-        if not isinstance(scorer, TransformerScorer):
-            raise TrainingError(f"a {scorer.kind} has nothing that could be transferred")
+        scorer = _unified(model)
         reads = scorer.module.reads
         if reads.items is not None or reads.vectors:
             raise ConfigError(
@@ -169,6 +166,18 @@ def identity(config: Config) -> str:
         ArtifactError: there is no model where the configuration says.
     """
     return version_of(digests(Path(config.transfer.model))) if config.transfer.model else ""
+
+
+def _unified(model: Model) -> TransformerScorer:
+    """Return the Transformer that is started from: the model itself, or an ensemble's member."""
+    scorer = unified_of(model.scorer)
+    if not isinstance(scorer, TransformerScorer):
+        raise TrainingError(
+            f"the model to start from is of the kind {scorer.kind}, and learned nothing that could "
+            "be transferred",
+            "name a version in transfer.model that is the unified model, or an ensemble with it",
+        )
+    return scorer
 
 
 def _saw_nobody_forgotten(config: Config, dataset: Dataset) -> None:

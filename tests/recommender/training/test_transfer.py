@@ -11,6 +11,7 @@ from tiny_world import ACTIONS, tiny_config, tiny_dataset
 from recommender.artifact import Model
 from recommender.baselines.popularity import Popularity
 from recommender.config import Config, parse
+from recommender.ensemble import Ensemble, Member
 from recommender.errors import ArtifactError, ConfigError, TrainingError
 from recommender.forgetting.suppression import Suppressions
 from recommender.model.people import PeopleCodes
@@ -206,3 +207,16 @@ def test_what_does_not_belong_together_is_said(origin, elsewhere, settings, tmp_
         begun(elsewhere, transferring(settings, root, transfer=named))
     with pytest.raises(ConfigError, match="go together"):
         transferring(settings, root, transfer={"model": "somewhere"})
+
+
+def test_an_ensemble_gives_what_its_unified_model_learned(origin, elsewhere, settings, tmp_path):
+    root, data = origin
+    alone = Model.load(root / "model")
+    counted = Popularity(data.catalogue, np.ones(40, np.float32))
+    members = [Member("unified", alone.scorer, 1.0, 10), Member("popularity", counted, 1.0, 10)]
+    replace(alone, scorer=Ensemble(members, 60, False)).save(tmp_path / "together")
+    named = {"model": str(tmp_path / "together"), "dataset": str(root / "dataset")}
+    of_one = begun(elsewhere, transferring(settings, root)).module
+    of_both = begun(elsewhere, transferring(settings, root, transfer=named)).module
+    for one, both in zip(of_one.parameters(), of_both.parameters(), strict=True):
+        assert torch.equal(one, both)
