@@ -28,7 +28,8 @@ class RefreshConfig(Section):
 
     items: Literal["new", "touched", "all"] = "all"
     """Which items' own parts (id vector, popularity rest) are trained: those that the champion
-    never saw, those with an event since, too, or all of the catalogue."""
+    never saw, those with an event since, too, or all of the catalogue. With `model.id_buckets`,
+    whose rows items share: all only."""
 
     epochs: int = Field(2, ge=1)
     """Passes over what happened since, and its replay."""

@@ -144,13 +144,17 @@ def own_parts(module: UnifiedTransformer, rows_I: NDArray[np.bool_]) -> None:
         rows_I: of which items, (I,).
 
     Raises:
-        TrainingError: items share rows of the id table.
+        TrainingError: items share rows of the id table, and not all of them are to learn.
     """
+    if module.tower.buckets_I2 is not None and rows_I.all():
+        for name in module.holders():
+            module.get_parameter(name).requires_grad_(True)
+        return
     mine_I = torch.from_numpy(rows_I.astype(np.float32))
     if module.tower.buckets_I2 is not None:
         raise TrainingError(
             "items whose ids are hashed share their parts, so that those of some can't learn alone",
-            "set refresh.method: full, or train without model.id_buckets",
+            "set refresh.items: all, or train without model.id_buckets",
         )
     for name in module.holders():
         parameter = module.get_parameter(name)

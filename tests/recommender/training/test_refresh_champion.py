@@ -394,6 +394,11 @@ def test_further_inputs_of_the_model_are_carried_along(rolling, champion, settin
         alone = parse(tree | {"refresh": {"method": "lora", "items": "new"}}, "test")
         with pytest.raises(TrainingError, match="ids are hashed"):
             refresh(told, rolling.folds[-1], reigning, alone)
+        every = parse(tree | {"refresh": {"method": "lora", "items": "all"}}, "test")
+        adapted = refresh(told, rolling.folds[-1], reigning, every)
+        assert adapted.adapted is not None
+        had, has = theirs.id_ID, adapted.adapted.tower.id_ID
+        assert not torch.equal(had, has)
 
 
 @pytest.mark.parametrize(
