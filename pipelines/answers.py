@@ -27,11 +27,14 @@ def show(answer: dict[str, Any], user: str, screen: Console) -> None:
     if answer.get("fallback"):
         origin = f"fallback: {answer['fallback']}, ranked by {answer['basis']}"
     line(f"[bold]{escape(user)}[/], {origin}, model {answer['model_version']}")
+    called = answer.get("value_names", {})
     for rank, item in enumerate(answer["items"], 1):
         title = escape(item.get("title") or item["item_id"])
         chances = "".join(f"  {name} {share:.1%}" for name, share in (item["tasks"] or {}).items())
         expected = (item.get("values") or {}).items()
-        values = "".join(f"  {name} = {value:.2f}" for name, value in expected)
+        values = "".join(
+            f"  {called.get(name, 'value')} of {name} = {value:.2f}" for name, value in expected
+        )
         line(f"{rank:3}. {item['score']:8.3f}  {title}[dim]{chances}{values}[/]")
         for reason in item.get("because", ())[:_REASONS]:
             what = f"{reason['action']} {reason['title'] or reason['item_id']}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,7 @@ class Answer:
         reason: why there are no items, or None.
         values: by event type, the value expected of it should it happen with each item (a rating,
             say), in the unit of the events' values; None where the model has no such head.
+        value_names: by event type, what its value is called.
     """
 
     items: tuple[str, ...]
@@ -72,6 +73,7 @@ class Answer:
     unknown: tuple[str, ...] = ()
     reason: str | None = None
     values: ByType | None = None
+    value_names: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,16 @@ class Ranker:
     @property
     def valued(self) -> tuple[str, ...]:
         """The event types whose value every answer expects; none without such a head."""
+        return tuple(self.value_names)
+
+    @property
+    def value_names(self) -> dict[str, str]:
+        """By event type, what the value that every answer expects is called."""
         scorer = self.model.scorer
         if not isinstance(scorer, ValueModel):
-            return ()
+            return {}
         types = zip(self.model.actions.types, scorer.value_names, strict=True)
-        return tuple(action for action, name in types if name is not None)
+        return {action: name for action, name in types if name is not None}
 
     def answer(self, asks: Sequence[Ask], found: Sequence[Found]) -> list[Answer]:
         """Rank the catalogue, or the candidates, for each ask.
@@ -186,6 +193,7 @@ class Ranker:
                     tuple(item for item in ask.candidates or () if item not in index),
                     None if chosen else self._why_nothing(ask, among.get(row)),
                     _of(values_ABK, *place),
+                    self.value_names,
                 )
             )
         return answers

@@ -33,6 +33,8 @@ def prediction(ask: Ask, answer: Answer, request_id: str, version: str) -> dict[
         "history": answer.history,
         "dropped": answer.dropped,
     }
+    if answer.value_names:
+        told["value_names"] = answer.value_names
     if ask.candidates is not None:
         told["unknown"] = list(answer.unknown)
     if answer.reason is not None:

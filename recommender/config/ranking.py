@@ -13,7 +13,7 @@ class ValueConfig(Section):
     """A number that events carry and that the model foretells: a rating, a time of stay."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
-    """What it is called in answers and reports ("rating")."""
+    """What it is called in reports and in the `value_names` of answers ("rating")."""
 
     events: tuple[str, ...] = Field(min_length=1)
     """The event types whose `value` it is. What is foretold is the value should one of them happen;

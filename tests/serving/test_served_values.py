@@ -60,6 +60,7 @@ def test_every_item_comes_with_the_values_of_the_types_that_have_one(ranker: Ran
         {"impression": 101.0, "purchase": 9.0},
         {"impression": 103.0, "purchase": 7.0},
     ]
+    assert prediction["value_names"] == {"impression": "seconds", "purchase": "rating"}
     # Of the chances this model says nothing.
     assert all(item["tasks"] is None for item in prediction["items"])
 
