@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_settings import given_settings
 from refresh_week import DAYS, in_full, open_week, refreshed
 
 
