@@ -16,7 +16,7 @@ from recommender.features.dataset import Dataset
 from recommender.files import read_json
 from recommender.training import curves
 from recommender.training.refresh import Champion, forget, refresh
-from recommender.training.tracking import track
+from recommender.training.tracking import Tracker
 
 ADAPTER = "adapter"
 """Folder of a candidate that holds its adapters, in the layout of `peft`."""
@@ -52,7 +52,8 @@ def run(config: str, run_id: str, dataset: str, champion: str, model: str) -> No
         (fold,), reigning = data.folds, _champion(Path(champion))
         # First: what can't be made is told before the training, not behind it.
         cold = fit_cold_users(data, fold, step.config)
-        found = refresh(data, fold, reigning, step.config)
+        tracker = Tracker(step.config, run_id)
+        found = refresh(data, fold, reigning, step.config, on_epoch=tracker.of(0))
         whole = fused(found.trained.model, data, fold, step.config)
         trained = replace(found.trained, model=replace(whole, cold=cold))
         candidate = Path(model) / "candidate"
@@ -70,7 +71,7 @@ def run(config: str, run_id: str, dataset: str, champion: str, model: str) -> No
         curves.write_record(record, [trained], parents=[reigning.version], refresh=told)
         curves.draw(step.folder / "curves.png", [trained])
         curves.write_events(step.folder / "tensorboard", [trained])
-        track(step.config, run_id, [trained])
+        tracker.finish([trained])
         step.summary |= told | {
             "from": reigning.version,
             "items": len(data.catalogue),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from recommender.ensemble import fused
 from recommender.features.dataset import Dataset
 from recommender.training import curves
 from recommender.training.run import forget, train
-from recommender.training.tracking import track
+from recommender.training.state import Epoch
+from recommender.training.tracking import Tracker
 from recommender.training.trained import Trained
 from recommender.training.transfer import identity
 
@@ -39,11 +41,11 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         must_be_of_today(Path(dataset), step.config)
         data = Dataset.read(Path(dataset))
         folder = Path(model)
-        trained = []
+        trained, tracker = [], Tracker(step.config, run_id)
         for place, fold in enumerate(data.folds):
             label = "train" if len(data.folds) == 1 else f"train {place + 1}/{len(data.folds)}"
             cold = fit_cold_users(data, fold, step.config)
-            one = _train(step, Path(dataset), place, data, label)
+            one = _train(step, Path(dataset), place, data, label, tracker.of(place))
             model_of_fold = fused(one.model, data, fold, step.config)
             one = replace(one, model=replace(model_of_fold, cold=cold))
             last = place == len(data.folds) - 1
@@ -56,12 +58,19 @@ def run(config: str, run_id: str, dataset: str, model: str) -> None:
         curves.write_record(folder / "training.json", trained, **begun)
         curves.draw(step.folder / "curves.png", trained)
         curves.write_events(step.folder / "tensorboard", trained)
-        track(step.config, run_id, trained)
+        tracker.finish(trained)
         _summarise(step, trained, len(data.catalogue))
         _forget(step, Path(dataset), data)
 
 
-def _train(step: Step, dataset: Path, place: int, data: Dataset, label: str) -> Trained:
+def _train(
+    step: Step,
+    dataset: Path,
+    place: int,
+    data: Dataset,
+    label: str,
+    on_epoch: Callable[[Epoch], None],
+) -> Trained:
     """Train one fold: here, or by the processes that the configuration asks for."""
     config = step.config
     match config.distributed.launcher:
@@ -74,7 +83,7 @@ def _train(step: Step, dataset: Path, place: int, data: Dataset, label: str) -> 
 
             return train_by_job(dataset, place, config, step.folder / "ranks" / str(place))
         case _:
-            return train(data, data.folds[place], config, label)
+            return train(data, data.folds[place], config, label, on_epoch=on_epoch)
 
 
 def _forget(step: Step, dataset: Path, data: Dataset) -> None:

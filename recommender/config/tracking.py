@@ -19,7 +19,9 @@ class TrackingConfig(Section):
 
     mlflow: str | None = None
     """Address of an MLflow store: `file:<folder>` or `http(s)://…` (extra `mlflow`); None: none.
-    Names and passwords come from MLflow's own variables of the environment, never from here."""
+    Told as epochs end; where other processes train (`distributed`), when they have ended. A store
+    that is away fails no training. Names and passwords come from MLflow's own variables of the
+    environment, never from here."""
 
     experiment: str = Field("", max_length=200)
     """MLflow's experiment; empty: the configuration's `name`."""

@@ -259,6 +259,8 @@ def _end_epoch(
             judged.auc if judged else None,
             judged.rmse if judged else None,
             judged.value if judged else None,
+            at.step,
+            round(time.time() * 1000),
         )
     )
     following = Position(

@@ -41,7 +41,7 @@ from recommender.training.loop import fit
 from recommender.training.measured_values import must_not_be_negative
 from recommender.training.pretraining import objective_of
 from recommender.training.selection import Mask, selected, with_replay
-from recommender.training.state import Phase
+from recommender.training.state import Epoch, Phase
 from recommender.training.trained import Trained
 from recommender.training.warm_start import own_parts, start_from
 
@@ -110,6 +110,7 @@ def refresh(
     config: Config,
     label: str = "refresh",
     on_step: Callable[[int], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Refreshed:
     """Refresh the champion with everything before the fold's test window.
 
@@ -123,6 +124,7 @@ def refresh(
         config: the whole tree.
         label: for the progress display.
         on_step: called with the number of every finished step.
+        on_epoch: called with every finished epoch; what it raises ends training.
 
     Raises:
         TrainingError: nothing happened since, the champion is no Transformer of this shape, these
@@ -140,7 +142,7 @@ def refresh(
     settings = config.training
     exactly = deterministic(settings.threads, exact=settings.deterministic)
     with exactly, precision(settings.precision):
-        return _refresh(dataset, fold, champion, scorer, config, label, on_step)
+        return _refresh(dataset, fold, champion, scorer, config, label, on_step, on_epoch)
 
 
 def forget(dataset: Dataset, fold: Fold, champion: Champion, config: Config) -> None:
@@ -156,6 +158,7 @@ def _refresh(
     config: Config,
     label: str,
     on_step: Callable[[int], None] | None,
+    on_epoch: Callable[[Epoch], None] | None,
 ) -> Refreshed:
     settings, checkpoints = config.refresh, _checkpoints(dataset, fold, champion, config)
     people = scorer.module.reads.people if config.model.user_attributes else None
@@ -189,6 +192,7 @@ def _refresh(
         checkpoints,
         label,
         on_step,
+        on_epoch,
         objective=objective_of(learned, config),
     )
     bare.load_state_dict(adapters.merged(module))

@@ -43,6 +43,8 @@ class Epoch:
         rmse: validation error of the values, in units of their deviation; None likewise.
         quality: what epochs are compared by (`training.keep_by`), higher is better; None where
             nothing was validated.
+        step: of the phase, at the end of the epoch.
+        ended: when, UTC milliseconds.
     """
 
     phase: str
@@ -60,6 +62,8 @@ class Epoch:
     auc: float | None = None
     rmse: float | None = None
     quality: float | None = None
+    step: int = 0
+    ended: int = 0
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def test_stopped_again_and_again_it_goes_on_to_the_same_curve_and_weights(world,
 
 
 def _timeless(epoch: loop.Epoch) -> loop.Epoch:
-    return replace(epoch, seconds=0.0, utilisation=None, memory_mb=None)
+    return replace(epoch, seconds=0.0, utilisation=None, memory_mb=None, ended=0)
 
 
 def test_a_finished_training_is_taken_up_from_its_last_checkpoint_without_a_step(
