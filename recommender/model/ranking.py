@@ -121,7 +121,9 @@ def _of_one_length(x_XD: Tensor) -> Tensor:
     """Return vectors of mean square 1, but of those that are hardly longer than nought, (X, D).
 
     A vector that starts from nought would otherwise be as long as any after its first step.
+    Computed in float32 at least, as `RMSNorm` is.
     """
+    x_XD = x_XD.to(torch.promote_types(x_XD.dtype, torch.float32))
     return x_XD * torch.rsqrt(x_XD.square().mean(dim=-1, keepdim=True) + _SHORT**2)
 
 

@@ -184,7 +184,16 @@ class TransformerScorer:
     def restore(
         cls, settings: dict[str, Any], weights: dict[str, NDArray[Any]], catalogue: Catalogue
     ) -> Self:
-        """Make the scorer again from what `settings` and `weights` returned."""
+        """Make the scorer again from what `settings` and `weights` returned.
+
+        Raises:
+            ValueError: the ranking head has a bias per item, as it had until November 2026.
+            RuntimeError: the weights are of another shape.
+        """
+        if "action.target.own_IO" in weights:
+            raise ValueError(
+                "its ranking head has a bias per item, which is not read any more: train again"
+            )
         tensors = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
         for old, new in _TRANSPOSED.items():
             if old in tensors:

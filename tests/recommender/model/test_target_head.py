@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from model_sizes import ITEMS, START
 
@@ -94,3 +95,27 @@ def test_a_model_with_values_is_the_same_after_saving(module, histories) -> None
     plain = TransformerScorer(module(), model.catalogue)
     assert plain.value_names == (None, None, None)
     assert np.isnan(plain.expected_values(asked, items)).all()
+
+
+def test_a_head_of_before_is_refused_by_what_it_has(scorer) -> None:
+    model = scorer(ranking=TARGET)
+    weights = model.weights() | {"action.target.own_IO": np.zeros((ITEMS, 3), np.float32)}
+    with pytest.raises(ValueError, match="train again"):
+        TransformerScorer.restore(model.settings(), weights, model.catalogue)
+
+
+def test_nobody_has_an_opinion_of_an_item_that_nobody_took(scorer, histories) -> None:
+    model = scorer(ranking=TARGET)
+    told = dict(model.weights())
+    known = told["tower.known_I"].copy()
+    known[3] = 0
+    told |= {"tower.known_I": known, "popularity.known_I": known}
+    other = {**told, "action.target.own_ID": told["action.target.own_ID"].copy()}
+    other["action.target.own_ID"][3] += 1
+    answers = [
+        TransformerScorer.restore(model.settings(), weights, model.catalogue).action_probabilities(
+            histories(5, 0), np.array([[3, 2], [3, 2]])
+        )
+        for weights in (told, other)
+    ]
+    np.testing.assert_array_equal(*answers)
