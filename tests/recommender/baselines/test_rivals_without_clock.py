@@ -21,7 +21,15 @@ def later(histories: Histories, hours: int) -> Histories:
     return replace(histories, times=histories.times * 3 + moved, now=histories.now * 3 + moved)
 
 
-@pytest.mark.parametrize("name", ["two-tower", "feed-forward", "din", "xdeepfm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two-tower",
+        "din",
+        pytest.param("feed-forward", marks=pytest.mark.slow),
+        pytest.param("xdeepfm", marks=pytest.mark.slow),
+    ],
+)
 def test_where_a_log_has_an_order_alone_no_rival_reads_its_clock(
     name: Rival, tmp_path: Path
 ) -> None:
