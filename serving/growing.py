@@ -47,7 +47,7 @@ def growth_of(scorer: Scorer, items: Items, encoder: str = "") -> Growth | None:
     if isinstance(scorer, ReadsText):
         return _AsEncoded(scorer, items)
     if isinstance(scorer, Ensemble) and unified_of(scorer).kind == "transformer":
-        return _Together(scorer, items)
+        return _Together(scorer, items, encoder)
     return None
 
 
@@ -128,9 +128,9 @@ class _Together:
     Such a member places them behind all that it knows and doesn't see them in histories.
     """
 
-    def __init__(self, ensemble: Ensemble, items: Items) -> None:
+    def __init__(self, ensemble: Ensemble, items: Items, encoder: str) -> None:
         self._ensemble = ensemble
-        self._grow = [growth_of(each.scorer, items) for each in ensemble.members]
+        self._grow = [growth_of(each.scorer, items, encoder) for each in ensemble.members]
 
     def __call__(self, new: dict[str, Text]) -> Scorer:
         catalogue = Catalogue((*self._ensemble.catalogue.ids, *new))
