@@ -132,6 +132,7 @@ def test_the_program_applies_and_materializes(config, profile, written):
     assert "unified_v1_context" in feast(config, "feature-services", "list")
 
 
+@pytest.mark.slow
 def test_the_server_answers_like_the_sdk_over_https_with_a_token(
     config, profile, written, postgres, database, tmp_path
 ):

@@ -208,6 +208,7 @@ def test_definitions_without_rules_take_nothing(make_config):
     ["embedded", pytest.param("production", marks=[pytest.mark.needs_redis, pytest.mark.slow])],
     indirect=True,
 )
+@pytest.mark.slow
 def test_the_feature_server_takes_pushes_and_answers_with_them(shop):
     config, _ = shop
     with socket.socket() as free:

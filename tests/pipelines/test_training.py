@@ -34,6 +34,7 @@ def test_the_committed_yaml_is_what_the_code_compiles_to():
     check()
 
 
+@pytest.mark.slow
 def test_compiling_twice_in_two_processes_gives_the_same_bytes():
     code = "from pipelines.compile import compiled; print(compiled(), end='')"
     told = subprocess.run(

@@ -272,6 +272,7 @@ def test_the_program_says_what_is_wrong(tmp_path, capsys):
 
 
 @pytest.mark.needs_redis
+@pytest.mark.slow
 def test_the_program_speaks_tls_outlives_a_redis_outage_and_ends_in_order(
     redis_server, tmp_path, monkeypatch
 ):

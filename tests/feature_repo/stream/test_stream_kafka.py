@@ -233,6 +233,7 @@ def test_asked_to_end_while_a_store_is_away_it_ends_and_acknowledges_nothing(
     assert broker.left(topic, topic) == 1
 
 
+@pytest.mark.slow
 def test_dead_letters_can_go_to_a_topic(broker, topic, sink, store):
     broker.send(topic, given("e1"), b"nothing")
     letters = DeadLetterTopic(broker.connected, f"{topic}-dead")

@@ -104,6 +104,7 @@ def listens(port: int) -> bool:
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.slow
 def test_events_sent_twice_and_a_watcher_that_is_ended_in_the_middle_make_one_run(tmp_path):
     waits, at_once = config_at(tmp_path, 3600), config_at(tmp_path, 0.5)
     port, location = free_port(), str(tmp_path / "log.csv")

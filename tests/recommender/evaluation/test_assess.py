@@ -63,6 +63,7 @@ def test_systems_and_comparisons_stand_on_the_same_users() -> None:
         assert difference.low <= difference.estimate <= difference.high
 
 
+@pytest.mark.slow
 def test_every_metric_of_every_comparison_has_an_adjusted_p_value() -> None:
     dataset = world()
     assessed = assess(dataset, knn(dataset), CONFIG, champion=champion_of(dataset))

@@ -199,6 +199,7 @@ def rollout(rng, stable, candidate, errors=0.0):
     return analysis
 
 
+@pytest.mark.slow
 def test_an_equal_candidate_is_seldom_called_bad_although_it_is_looked_at_often():
     rng = np.random.default_rng(0)
     verdicts = [rollout(rng, 0.2, 0.2, errors=0.005).verdict for _ in range(40)]

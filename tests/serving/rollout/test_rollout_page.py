@@ -65,6 +65,7 @@ def test_the_shares_cover_the_whole_time(rolled):
 
 @pytest.mark.needs_chromium
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium program on this machine")
+@pytest.mark.slow
 def test_it_fits_a_phone_and_a_desk_and_everything_on_it_can_be_seen(page, tmp_path):
     from playwright.sync_api import sync_playwright
 
