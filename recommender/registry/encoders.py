@@ -7,16 +7,14 @@ hash of its content, so a copy elsewhere is the same encoder.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recommender.errors import ArtifactError
 from recommender.registry import marks
 from recommender.registry.content import LINEAGE
-from recommender.registry.lineage import encode
+from recommender.registry.lineage import decode, encode
 from recommender.registry.marks import RetrainMark
 from recommender.storage import StorageConflictError, Store
 
@@ -60,14 +58,12 @@ class EncoderLineage:
         Raises:
             ArtifactError: it isn't a lineage of a format that we know.
         """
-        try:
-            told = json.loads(data)
-            if told.pop("format") != FORMAT:
-                raise ArtifactError(f"{where} is of a format this version doesn't know")
+
+        def made(told: dict[str, Any]) -> EncoderLineage:
             told["data_versions"] = tuple(map(str, told["data_versions"]))
             return cls(**told)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ArtifactError(f"{where} is not a readable lineage: {error}") from error
+
+        return decode(data, FORMAT, where, made)
 
     @classmethod
     def of_folder(cls, folder: Path) -> EncoderLineage | None:

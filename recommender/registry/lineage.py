@@ -6,15 +6,17 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recommender.errors import ArtifactError, RegistryError
 from recommender.split import Fold
 
 FORMAT = 1
+T = TypeVar("T")
 _PACKAGES = ("recommender", "components", "feature_repo", "pipelines", "serving")
 
 
@@ -77,15 +79,13 @@ class Lineage:
         Raises:
             ArtifactError: it isn't a lineage of a format that we know.
         """
-        try:
-            read = json.loads(data)
-            if read.pop("format") != FORMAT:
-                raise ArtifactError(f"{where} is of a format this version doesn't know")
+
+        def made(read: dict[str, Any]) -> Lineage:
             read["folds"] = tuple(Fold(**fold) for fold in read["folds"])
             read["parents"] = tuple(read["parents"])
             return cls(**read)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ArtifactError(f"{where} is not a readable lineage: {error}") from error
+
+        return decode(data, FORMAT, where, made)
 
 
 def encode(value: Any, what: str) -> bytes:
@@ -99,6 +99,27 @@ def encode(value: Any, what: str) -> bytes:
     except (ValueError, TypeError) as error:
         raise RegistryError(f"{what} can't be written as JSON: {error}") from error
     return f"{text}\n".encode()
+
+
+def decode(data: bytes, form: int, where: str, made: Callable[[dict[str, Any]], T]) -> T:
+    """Return what was written with `encode` and its format's number.
+
+    Args:
+        data: the file's content.
+        form: the only format that is known.
+        where: the file's name, for the error.
+        made: makes it of the fields without the format; a wrong one may raise what it likes.
+
+    Raises:
+        ArtifactError: it is of another format, or can't be read.
+    """
+    try:
+        read = json.loads(data)
+        if read.pop("format") != form:
+            raise ArtifactError(f"{where} is of a format this version doesn't know")
+        return made(read)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ArtifactError(f"{where} is not a readable lineage: {error}") from error
 
 
 def code_version(root: Path | None = None) -> str:
