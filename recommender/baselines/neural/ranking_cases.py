@@ -10,7 +10,7 @@ A event types, F popularity features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 from recommender.baselines.neural.past_popularity import PastPopularity
 from recommender.config import Config
 from recommender.evaluation.metrics.classification import mean_user_auc
-from recommender.features.cases import Cases, cases
+from recommender.features.cases import Cases, cases, drawn
 from recommender.features.dataset import Dataset
 from recommender.features.sequences import EventLog, Histories, Ints
 from recommender.model.padded import Padded, tensor
@@ -152,16 +152,14 @@ class RankingCases:
             answer: of a ranker.
             seed: of the draw where there are very many cases.
         """
-        rows = np.arange(len(self))
-        if len(rows) > _MOST_JUDGED:
-            random = np.random.default_rng(seed)
-            rows = np.sort(random.choice(len(rows), _MOST_JUDGED, replace=False))
+        asked = replace(self, found=drawn(self.found, _MOST_JUDGED, seed))
+        rows = np.arange(len(asked))
         parts = [
-            answer(self.histories(some), self.items(some)[:, None])[:, 0]
+            answer(asked.histories(some), asked.items(some)[:, None])[:, 0]
             for some in np.array_split(rows, -(-len(rows) // _AT_ONCE))
         ]
         chances_NA = np.concatenate(parts).astype(np.float64)
-        users, reached = self.log.user_of_event[self.found.rows[rows]], self.found.reached[rows]
+        users, reached = self.log.user_of_event[asked.found.rows], asked.found.reached
         area = mean_user_auc(users, reached, chances_NA)
         if not np.isnan(area):
             return area
